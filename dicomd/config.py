@@ -1,0 +1,160 @@
+"""Configuration: a TOML file -> `Config`, frozen and checked completely before anything listens.
+
+Every key is an attribute of one of the section classes below, with its type, default and, where the type does not say it,
+a check. `etc/dicomd.toml` shows every key with a comment; a test keeps the two alike.
+"""
+
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import attrs
+from attrs import field, fields, frozen
+
+from .model.identifiers import is_ae_title
+
+Check = Callable[[Any], bool]
+
+
+class ConfigError(Exception):
+    """One line that names the file, the key and what was expected."""
+
+
+def _checked(default: Any, expected: str, check: Check) -> Any:
+    return field(default=default, metadata={"expected": expected, "check": check})
+
+
+def _at_least(default: float, least: float) -> Any:
+    return _checked(default, f"a number of at least {least}", lambda value: value >= least)
+
+
+def _ae(default: Any = attrs.NOTHING) -> Any:
+    return _checked(default, "an AE title: 1 to 16 characters without backslash", is_ae_title)
+
+
+def _path(default: str) -> Any:
+    return _checked(
+        default,
+        "a path that starts with / and does not end with /",
+        lambda v: v.startswith("/") and not v.endswith("/"),
+    )
+
+
+@frozen
+class StoreConfig:
+    """`[store]`: where instances are kept and what is taken in."""
+
+    path: str = "./dicomd-data"
+    duplicates: Literal["replace", "keep", "reject"] = "replace"
+
+
+@frozen
+class HttpConfig:
+    """`[http]`: the DICOMweb door."""
+
+    endpoint: str = "tcp:8989:interface=127.0.0.1"
+    root: str = _path("/dicom-web")
+    max_results: int = _at_least(100, 1)
+
+
+@frozen
+class DimseConfig:
+    """`[dimse]`: the association door."""
+
+    endpoint: str = "tcp:11112:interface=127.0.0.1"
+    ae_title: str = _ae("DICOMD")
+    require_called_ae_title: bool = False
+    max_associations: int = _at_least(200, 1)
+    max_pdu: int = _checked(131072, "0 (no limit) or 4096 to 1073741824 bytes", lambda v: v == 0 or 4096 <= v <= 1 << 30)
+
+
+@frozen
+class RemoteAE:
+    """`[[remote_aes]]`: a peer that this server may call."""
+
+    host: str
+    ae_title: str = _ae()
+    port: int = _checked(attrs.NOTHING, "a TCP port, 1 to 65535", lambda v: 1 <= v <= 65535)
+
+
+@frozen
+class Config:
+    """The whole configuration."""
+
+    store: StoreConfig = StoreConfig()
+    http: HttpConfig = HttpConfig()
+    dimse: DimseConfig = DimseConfig()
+    remote_aes: tuple[RemoteAE, ...] = ()
+
+
+def load(path: str | None) -> Config:
+    """The configuration in the file at `path`, or all defaults; raises `ConfigError`."""
+    if path is None:
+        return Config()
+    try:
+        table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: is not TOML: {error}") from None
+    try:
+        return _section(Config, table, "")
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def _section(cls: type[Any], table: Any, prefix: str) -> Any:
+    if not isinstance(table, Mapping):
+        raise ConfigError(f"[{prefix.rstrip('.')}]: expected a table")
+    known, hints = {item.name: item for item in fields(cls)}, get_type_hints(cls)
+    for name in table:
+        if name not in known:
+            raise ConfigError(f"{prefix}{name}: unknown key, expected one of {', '.join(sorted(known))}")
+    missing = [name for name, item in known.items() if item.default is attrs.NOTHING and name not in table]
+    if missing:
+        raise ConfigError(f"{prefix}{missing[0]}: missing, expected {_describe(known[missing[0]], hints[missing[0]])}")
+    return cls(**{name: _value(known[name], hints[name], value, f"{prefix}{name}") for name, value in table.items()})
+
+
+def _value(item: "attrs.Attribute[Any]", kind: Any, value: Any, key: str) -> Any:
+    if attrs.has(kind):
+        return _section(kind, value, f"{key}.")
+    if get_origin(kind) is tuple:
+        return _items(item, get_args(kind)[0], value, key)
+    check = item.metadata.get("check")
+    value = float(value) if kind is float and type(value) is int else value
+    if not _fits(kind, value) or (check is not None and not check(value)):
+        raise ConfigError(f"{key}: expected {_describe(item, kind)}")
+    return value
+
+
+def _items(item: "attrs.Attribute[Any]", kind: Any, value: Any, key: str) -> tuple[Any, ...]:
+    if not isinstance(value, list):
+        raise ConfigError(f"{key}: expected a list")
+    if attrs.has(kind):
+        return tuple(_section(kind, entry, f"{key}[{number}].") for number, entry in enumerate(value))
+    check = item.metadata.get("check")
+    for number, entry in enumerate(value):
+        if not _fits(kind, entry) or (check is not None and not check(entry)):
+            raise ConfigError(f"{key}[{number}]: expected {_describe(item, kind)}")
+    return tuple(value)
+
+
+def _fits(kind: Any, value: Any) -> bool:
+    origin = get_origin(kind)
+    if origin is Literal:
+        return value in get_args(kind)
+    if origin in (Union, UnionType):
+        return any(_fits(choice, value) for choice in get_args(kind) if choice is not type(None))
+    return type(value) is kind
+
+
+def _describe(item: "attrs.Attribute[Any]", kind: Any) -> str:
+    if "expected" in item.metadata:
+        return str(item.metadata["expected"])
+    if get_origin(kind) is Literal:
+        return "one of " + ", ".join(f'"{choice}"' for choice in get_args(kind))
+    names = {str: "a string", int: "a whole number", bool: "true or false", float: "a number"}
+    return names.get(kind, "a value of another type")

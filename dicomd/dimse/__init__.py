@@ -1,0 +1,1 @@
+"""The DIMSE door (PS3.7, PS3.8)."""

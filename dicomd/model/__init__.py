@@ -1,0 +1,1 @@
+"""What the standard says: pure values and rules, no I/O."""

@@ -1,0 +1,1 @@
+"""CPU work on pixels; no Twisted, runs in a worker."""

@@ -1,0 +1,1 @@
+"""Disk and SQL; plain blocking functions, no Twisted."""

@@ -1,0 +1,221 @@
+"""Workers: named, bounded thread pools. The only module that starts threads.
+
+The reactor thread never touches disk, SQLite, pydicom parsing or pixels; it hands a *function* to one of these pools and
+awaits its result. Every queue is bounded: when it is full the caller gets `Busy` at once. Results come back to the reactor
+in batches, so that one wake-up of the reactor serves all jobs that finished meanwhile.
+"""
+
+import os
+import threading
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AbstractContextManager
+from queue import Empty, Full, Queue
+from typing import Any, Protocol, TypeVar
+
+from attrs import define, field, frozen
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from .model.status import Busy
+
+T = TypeVar("T")
+
+
+class Transactions(Protocol):
+    """What the writer needs of the index: connections, and a savepoint around each job of a group commit."""
+
+    def reader(self) -> AbstractContextManager[Any]:
+        """A connection for one read job."""
+
+    def batch(self) -> AbstractContextManager[Any]:
+        """A connection in one transaction, committed durably when the block ends without error."""
+
+    def savepoint(self, connection: Any) -> AbstractContextManager[Any]:
+        """Undo what happened inside the block when it raises."""
+
+
+@frozen
+class _Job:
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    done: "Deferred[Any]"
+
+
+class Completions:
+    """Brings results from worker threads to the reactor thread, many at a wake-up."""
+
+    def __init__(self, call_from_thread: Callable[..., None]) -> None:
+        self._call_from_thread = call_from_thread
+        self._finished: deque[tuple[Deferred[Any], Any]] = deque()
+        self._scheduled = False
+        self._lock = threading.Lock()
+
+    def add(self, results: Iterable[tuple["Deferred[Any]", Any]]) -> None:
+        """Called in a worker thread."""
+        with self._lock:
+            self._finished.extend(results)
+            wake, self._scheduled = not self._scheduled, True
+        if wake:
+            self._call_from_thread(self._deliver)
+
+    def _deliver(self) -> None:
+        with self._lock:
+            finished, self._finished, self._scheduled = self._finished, deque(), False
+        for done, result in finished:
+            if not done.called:
+                done.callback(result)
+
+
+_STOP = _Job(lambda: None, (), Deferred())
+
+
+@define(eq=False)
+class Pool:
+    """`size` threads that take jobs from one bounded queue; `around` may wrap each thread's work in a context."""
+
+    name: str
+    size: int
+    bound: int
+    completions: Completions
+    context: Callable[[], AbstractContextManager[Any]] | None = None
+    _queue: "Queue[_Job]" = field(init=False)
+    _threads: list[threading.Thread] = field(init=False, factory=list)
+
+    def __attrs_post_init__(self) -> None:
+        self._queue = Queue(self.bound)
+
+    def start(self) -> None:
+        for number in range(self.size):
+            thread = threading.Thread(target=self._work, name=f"{self.name}-{number}", daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def submit(self, function: Callable[..., T], *arguments: Any) -> "Deferred[T]":
+        """Run `function(*arguments)` in the pool; raises `Busy` when the queue is full."""
+        done: Deferred[T] = Deferred(_ignore_cancel)
+        try:
+            self._queue.put_nowait(_Job(function, arguments, done))
+        except Full:
+            raise Busy(f"the {self.name} queue is full, try again later") from None
+        return done
+
+    def _work(self) -> None:
+        while (job := self._queue.get()) is not _STOP:
+            self.completions.add([(job.done, self._run(job))])
+
+    def _run(self, job: _Job) -> Any:
+        try:
+            if self.context is None:
+                return job.function(*job.arguments)
+            with self.context() as first:
+                return job.function(first, *job.arguments)
+        except BaseException:  # noqa: BLE001 - handed to whoever awaits the job
+            return Failure()
+
+    def stop(self, timeout: float) -> None:
+        """Finish what is queued, then end the threads; blocking, at most `timeout` seconds a thread."""
+        for _ in self._threads:
+            self._queue.put(_STOP)
+        for thread in self._threads:
+            thread.join(timeout)
+
+
+class Writer(Pool):
+    """One thread, one connection: all jobs waiting at that moment share a transaction, each in a savepoint."""
+
+    LARGEST_GROUP = 256
+
+    def __init__(self, name: str, bound: int, completions: Completions, transactions: Transactions) -> None:
+        super().__init__(name, 1, bound, completions)
+        self._transactions = transactions
+
+    def _work(self) -> None:
+        stopping = False
+        while not stopping:
+            group = self._next_group()
+            stopping = _STOP in group
+            jobs = [job for job in group if job is not _STOP]
+            if jobs:
+                self.completions.add(self._commit(jobs))
+
+    def _next_group(self) -> list[_Job]:
+        group = [self._queue.get()]
+        while len(group) < self.LARGEST_GROUP:
+            try:
+                group.append(self._queue.get_nowait())
+            except Empty:
+                break
+        return group
+
+    def _commit(self, jobs: list[_Job]) -> list[tuple["Deferred[Any]", Any]]:
+        results: list[tuple[Deferred[Any], Any]] = []
+        try:
+            with self._transactions.batch() as connection:
+                for job in jobs:
+                    results.append((job.done, self._attempt(connection, job)))
+        except BaseException:  # noqa: BLE001 - nothing of the group is durable: all of it failed
+            failure = Failure()
+            return [(job.done, failure) for job in jobs]
+        return results
+
+    def _attempt(self, connection: Any, job: _Job) -> Any:
+        try:
+            with self._transactions.savepoint(connection):
+                return job.function(connection, *job.arguments)
+        except Exception:  # noqa: BLE001 - this job alone failed
+            return Failure()
+
+
+def _ignore_cancel(done: "Deferred[Any]") -> None:
+    """The thread's job goes on; only the waiting ends."""
+
+
+class Workers:
+    """The pools of the server.
+
+    `write` (one thread, group commit: functions take the transaction's connection first and never commit), `read` (functions
+    take a read-only connection first), `disk`, `prepare` (work behind the acknowledged path), `pixels` (CPU).
+    """
+
+    def __init__(self, transactions: Transactions, call_from_thread: Callable[..., None], *, queue: int = 1000) -> None:
+        completions = Completions(call_from_thread)
+        cpus = os.cpu_count() or 1
+        self._write = Writer("write", queue, completions, transactions)
+        self._read = Pool("read", 4, queue, completions, transactions.reader)
+        self._disk = Pool("disk", 8, queue, completions)
+        self._prepare = Pool("prepare", 1, queue, completions)
+        self._pixels = Pool("pixels", cpus, queue, completions)
+
+    @property
+    def _pools(self) -> tuple[Pool, ...]:
+        return (self._pixels, self._prepare, self._disk, self._read, self._write)
+
+    def start(self) -> None:
+        for pool in self._pools:
+            pool.start()
+
+    def stop(self, timeout: float = 3.0) -> None:
+        """Finish queued jobs, doors first closed by the caller; the writer last."""
+        for pool in self._pools:
+            pool.stop(timeout)
+
+    def write(self, function: Callable[..., T], *arguments: Any) -> Awaitable[T]:
+        """Run `function(connection, *arguments)` in the next group commit; resolves when it is durable."""
+        return self._write.submit(function, *arguments)
+
+    def read(self, function: Callable[..., T], *arguments: Any) -> Awaitable[T]:
+        """Run `function(connection, *arguments)` on a read-only connection."""
+        return self._read.submit(function, *arguments)
+
+    def disk(self, function: Callable[..., T], *arguments: Any) -> Awaitable[T]:
+        """Run `function(*arguments)`, which may touch files."""
+        return self._disk.submit(function, *arguments)
+
+    def prepare(self, function: Callable[..., T], *arguments: Any) -> Awaitable[T]:
+        """Run `function(*arguments)` behind the acknowledged path."""
+        return self._prepare.submit(function, *arguments)
+
+    def pixels(self, function: Callable[..., T], *arguments: Any) -> Awaitable[T]:
+        """Run `function(*arguments)`, which decodes, encodes or renders."""
+        return self._pixels.submit(function, *arguments)
