@@ -1,9 +1,28 @@
-"""Options and makeService: the only place where the parts are joined."""
+"""Options and makeService: the only place where the parts are joined.
 
-from twisted.application.service import MultiService
+Start: index and recovery, workers, services, then the doors. Stop, in the reverse order and within five seconds: no new
+connections, stores in flight finish, associations are released or aborted, queued work is done, the index is closed.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from attrs import define, field, frozen
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, DeferredList, ensureDeferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.protocol import Factory
+from twisted.internet.threads import deferToThread
+from twisted.logger import Logger
 from twisted.python import usage
 
-from . import config
+from . import config as configuration
+from .config import Config
+
+log = Logger()
+
+DRAIN_SECONDS = 3.0
 
 
 class Options(usage.Options):
@@ -13,11 +32,68 @@ class Options(usage.Options):
 
     def postOptions(self) -> None:
         try:
-            self.config = config.load(self["config"])
-        except config.ConfigError as error:
+            self.config = configuration.load(self["config"])
+        except configuration.ConfigError as error:
             raise usage.UsageError(str(error)) from None
 
 
-def makeService(options: Options) -> MultiService:
+@frozen
+class Door:
+    """One listening endpoint; `drain(seconds)` finishes or ends what is connected after the port has closed."""
+
+    name: str
+    endpoint: str
+    factory: Factory
+    drain: Callable[[float], Awaitable[None]]
+
+
+@define(eq=False, slots=False)
+class Server(Service):
+    """The whole server as one Twisted service. `ports` holds the open doors by name ("http", "dimse")."""
+
+    config: Config
+    reactor: Any
+    ports: dict[str, IListeningPort] = field(factory=dict, init=False)
+    opened: "Deferred[None]" = field(factory=Deferred, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Join the parts; nothing is opened yet."""
+
+    def _doors(self) -> list[Door]:
+        return []
+
+    def startService(self) -> None:
+        super().startService()
+        ensureDeferred(self._open()).addErrback(self._could_not_open)
+
+    async def _open(self) -> None:
+        for door in self._doors():
+            port = await serverFromString(self.reactor, door.endpoint).listen(door.factory)
+            self.ports[door.name] = port
+            log.info("{door} door open on {address}", door=door.name, address=port.getHost())
+        self.opened.callback(None)
+
+    def _could_not_open(self, failure: Any) -> None:
+        log.failure("the server could not start", failure)
+        if self.reactor.running:
+            self.reactor.stop()
+
+    def stopService(self) -> "Deferred[None]":
+        super().stopService()
+        return ensureDeferred(self._close())
+
+    async def _close(self) -> None:
+        doors = [door for door in self._doors() if door.name in self.ports]
+        await DeferredList([self.ports[door.name].stopListening() for door in doors])
+        await DeferredList([ensureDeferred(door.drain(DRAIN_SECONDS)) for door in doors])
+        await deferToThread(self._stop_parts)
+
+    def _stop_parts(self) -> None:
+        """Blocking, in a thread: the workers finish, the index closes."""
+
+
+def makeService(options: Options) -> Server:
     """The whole server as one service; twistd starts and stops it."""
-    return MultiService()
+    from twisted.internet import reactor
+
+    return Server(options.config, reactor)
