@@ -27,6 +27,7 @@ setup(
         "lxml>=5.2",
         "numpy>=1.26",
         "pillow>=10.3",
+        "imagecodecs>=2025.3",
         "pylibjpeg>=2.0",
         "pylibjpeg-openjpeg>=2.4",
         "pylibjpeg-rle>=2.1",

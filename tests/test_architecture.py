@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "dicomd"
 OURS = {
     "model": set(),
     "wire": {"model"},
-    "pixels": {"model"},
+    "pixels": {"model", "wire"},
     "store": {"model", "wire"},
     "workers": {"model"},
     "services": {"model", "pixels", "store", "workers"},
@@ -30,6 +30,8 @@ THEIRS = {
     "sqlite3": {"store"},
     "lxml": {"wire"},
     "PIL": {"pixels"},
+    "imagecodecs": {"pixels"},
+    "gdcm": {"pixels"},
     "numpy": {"pixels"},
     "threading": {"workers", "store"},
 }
