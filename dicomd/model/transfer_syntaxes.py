@@ -29,7 +29,7 @@ class TransferSyntax:
     """How a data set is encoded. `media_type`: of one frame (or the one stream) of encapsulated Pixel Data.
 
     `lossless`: the encoding as such loses nothing. `stream`: all frames are one bit stream (video). `referenced`: the pixels
-    are elsewhere (JPIP). An unknown UID is taken as Explicit VR Little Endian, perhaps encapsulated (PS3.5 10.1 for private ones).
+    are elsewhere (JPIP). An unknown UID is taken as Explicit VR Little Endian, perhaps encapsulated (PS3.5 10.1).
     """
 
     uid: str

@@ -1,6 +1,6 @@
 """The table of transfer syntaxes agrees with PS3.6 as pydicom has it."""
 
-from pydicom.uid import AllTransferSyntaxes, UID
+from pydicom.uid import UID, AllTransferSyntaxes
 from twisted.trial.unittest import SynchronousTestCase
 
 from dicomd.model.transfer_syntaxes import BY_UID, DEFAULT_OF_MEDIA_TYPE, transfer_syntax
