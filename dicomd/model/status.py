@@ -149,3 +149,9 @@ class Undecodable(ServiceError):
     """A data set or its pixels cannot be understood (C000)."""
 
     status = Status.CANNOT_UNDERSTAND
+
+
+class MalformedDataset(InvalidRequest):
+    """The bytes (or the JSON, or the XML) of a data set break the rules of PS3.5; `offending` names the tag (C000, HTTP 400)."""
+
+    status = Status.CANNOT_UNDERSTAND
