@@ -1,0 +1,117 @@
+"""What is particular to the database: SQLite's pragmas and transactions, statements compiled once and run by the driver.
+
+Everything else in `store` is SQLAlchemy Core or plain SQL that PostgreSQL understands as well.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.engine.interfaces import Dialect
+from sqlalchemy.pool import NullPool
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.elements import ClauseElement
+
+__all__ = ["Statement", "begin", "commit", "create", "cursor", "insert", "rollback", "savepoint", "writing"]
+
+# Acknowledged means durable: with synchronous=FULL each commit is on the disk before it returns, in WAL mode too.
+_PRAGMAS = (
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=FULL",
+    "PRAGMA temp_store=MEMORY",
+    "PRAGMA cache_size=-16000",
+    "PRAGMA busy_timeout=10000",
+    "PRAGMA wal_autocheckpoint=4000",
+)
+
+
+def create(path: Path, *, read_only: bool = False) -> Engine:
+    """An engine on the index file at `path`, whose connections leave transactions to the functions below."""
+
+    def connect() -> sqlite3.Connection:
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=512)
+        for pragma in (*_PRAGMAS, "PRAGMA query_only=ON") if read_only else _PRAGMAS:
+            connection.execute(pragma).close()
+        return connection
+
+    return create_engine("sqlite+pysqlite://", creator=connect, poolclass=NullPool)
+
+
+def cursor(connection: Connection) -> Any:
+    """A cursor of the database driver itself, for statements that run thousands of times a second."""
+    return connection.connection.cursor()
+
+
+def begin(connection: Connection) -> None:
+    """Begin a transaction that sees one state of the database."""
+    cursor(connection).execute("BEGIN")
+
+
+@contextmanager
+def writing(connection: Connection) -> Iterator[Connection]:
+    """A transaction that may write, committed when the block ends without error."""
+    cursor(connection).execute("BEGIN IMMEDIATE")
+    try:
+        yield connection
+    except BaseException:
+        rollback(connection)
+        raise
+    try:
+        commit(connection)
+    except BaseException:
+        rollback(connection)
+        raise
+
+
+def commit(connection: Connection) -> None:
+    """Make the transaction durable."""
+    connection.connection.commit()
+    if connection.in_transaction():
+        connection.commit()
+
+
+def rollback(connection: Connection) -> None:
+    """End the transaction, undoing what it did."""
+    connection.connection.rollback()
+    if connection.in_transaction():
+        connection.rollback()
+
+
+@contextmanager
+def savepoint(connection: Connection) -> Iterator[None]:
+    """Undo what the block did when it raises."""
+    run = cursor(connection).execute
+    run("SAVEPOINT job")
+    try:
+        yield
+    except BaseException:
+        run("ROLLBACK TO job")
+        run("RELEASE job")
+        raise
+    run("RELEASE job")
+
+
+class Statement:
+    """A Core statement compiled once; run by the driver's cursor without SQLAlchemy's work for each execution."""
+
+    def __init__(self, statement: ClauseElement) -> None:
+        self._statement = statement
+        self._dialect: Dialect | None = None
+        self._text = ""
+        self._names: Sequence[str] = ()
+
+    def run(self, connection: Connection, values: Mapping[str, Any]) -> Any:
+        """Execute with the named `values`; a cursor to fetch rows (plain tuples) from."""
+        if self._dialect is not connection.dialect:
+            self._compile(connection.dialect)
+        return cursor(connection).execute(self._text, [values[name] for name in self._names])
+
+    def _compile(self, dialect: Dialect) -> None:
+        compiled = self._statement.compile(dialect=dialect)
+        assert isinstance(compiled, SQLCompiler)
+        self._text, self._names = str(compiled), tuple(compiled.positiontup or ())
+        self._dialect = dialect

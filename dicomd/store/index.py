@@ -1,0 +1,125 @@
+"""The index: engine, opening and upgrading it, and the transactions that the worker pools ask for.
+
+Store functions take a connection first and never commit. One thread writes; each reading thread has a connection of its own.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, insert, select, update
+
+from . import dialect, schema
+
+FILE_NAME = "index.sqlite"
+
+
+class IndexUnusable(Exception):
+    """The index file cannot be used by this version: one line that says why."""
+
+
+class Index:
+    """The index file at `path`, made when it is not there."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._writers: Engine | None = None
+        self._readers: Engine | None = None
+        self._writer: Connection | None = None
+        self._local = threading.local()
+        self._open: list[Connection] = []
+        self._lock = threading.Lock()
+
+    def open(self) -> None:
+        """Create or upgrade the tables; raises `IndexUnusable` for the file of a newer version."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._writers, self._readers = dialect.create(self.path), dialect.create(self.path, read_only=True)
+        self._writer = self._writers.connect()
+        with self.batch() as connection:
+            _upgrade(connection, self.path)
+
+    def close(self) -> None:
+        """Close every connection; the worker pools must have stopped before."""
+        for connection in [*self._open, self._writer]:
+            if connection is not None:
+                connection.close()
+        self._open, self._writer = [], None
+        self._local = threading.local()
+
+    @contextmanager
+    def reader(self) -> Iterator[Connection]:
+        """A read-only connection of this thread; the block sees one state of the index."""
+        connection = self._reading_connection()
+        dialect.begin(connection)
+        try:
+            yield connection
+        finally:
+            dialect.rollback(connection)
+
+    def _reading_connection(self) -> Connection:
+        connection: Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            assert self._readers is not None, "the index is not open"
+            connection = self._local.connection = self._readers.connect()
+            with self._lock:
+                self._open.append(connection)
+        return connection
+
+    @contextmanager
+    def batch(self) -> Iterator[Connection]:
+        """The writing connection in one transaction, durable when the block ends without error.
+
+        After the commit, and before anybody hears of it, the functions given to `after_commit` run.
+        """
+        assert self._writer is not None, "the index is not open"
+        self._writer.info["after_commit"] = []
+        try:
+            with dialect.writing(self._writer) as connection:
+                yield connection
+        except BaseException:
+            self._writer.info.pop("known", None)
+            raise
+        for function, arguments in self._writer.info.pop("after_commit"):
+            function(*arguments)
+
+    @contextmanager
+    def savepoint(self, connection: Connection) -> Iterator[None]:
+        """Undo what the block did, and forget what it wanted done after the commit, when it raises."""
+        afterwards = len(connection.info["after_commit"])
+        try:
+            with dialect.savepoint(connection):
+                yield
+        except BaseException:
+            del connection.info["after_commit"][afterwards:]
+            connection.info.pop("known", None)
+            raise
+
+
+def after_commit(connection: Connection, function: Callable[..., None], *arguments: Any) -> None:
+    """Run `function(*arguments)` in the writing thread as soon as the present transaction is durable; it must not raise."""
+    connection.info["after_commit"].append((function, arguments))
+
+
+def known(connection: Connection) -> dict[str, Any]:
+    """What the writer remembers of rows it wrote: emptied whenever something is undone."""
+    remembered: dict[str, Any] = connection.info.setdefault("known", {})
+    return remembered
+
+
+def _upgrade(connection: Connection, path: Path) -> None:
+    schema.metadata.create_all(connection)
+    version = connection.scalar(select(schema.about.c.value).where(schema.about.c.name == "schema_version"))
+    if version is None:
+        connection.execute(insert(schema.about).values(name="schema_version", value=str(schema.VERSION)))
+        return
+    if int(version) > schema.VERSION:
+        raise IndexUnusable(f"{path}: schema version {version} is newer than this server's {schema.VERSION}")
+    for number in range(int(version), schema.VERSION):
+        schema.UPGRADES[number](connection)
+    connection.execute(
+        update(schema.about).where(schema.about.c.name == "schema_version").values(value=str(schema.VERSION)),
+    )
+
+

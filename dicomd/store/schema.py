@@ -1,0 +1,150 @@
+"""The tables of the index, in SQLAlchemy Core; the numbered upgrades of older index files.
+
+The search columns come from `model.keys`. Text columns are never NULL (an absent or empty attribute is ""), numbers may be.
+Each study row repeats the attributes of its patient, so that a study search reads one table. What only the maintenance
+commands and the store path write is here; queries on it are in the modules named after what they ask for.
+"""
+
+from collections.abc import Callable
+
+from sqlalchemy import (
+    Column,
+    Connection,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    UniqueConstraint,
+    desc,
+)
+
+from ..model.keys import COLUMNS, Level
+from ..model.keys import Column as Key
+
+VERSION = 1
+# From schema version N to N + 1, for index files of earlier releases.
+UPGRADES: dict[int, Callable[[Connection], None]] = {}
+
+metadata = MetaData()
+
+# One row a fact about the index itself: schema_version.
+about = Table(
+    "about",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("value", String, nullable=False),
+)
+
+
+def is_number(key: Key) -> bool:
+    """Whether the key is compared as a number (IS, US)."""
+    return key.vr in ("IS", "US")
+
+
+def _search_columns(level: Level) -> list["Column[str] | Column[int]"]:
+    return [_search_column(key) for key in COLUMNS if key.level is level]
+
+
+def _search_column(key: Key) -> "Column[str] | Column[int]":
+    if is_number(key):
+        computed = key.computed
+        return Column(key.name, Integer, nullable=not computed, server_default="0" if computed else None)
+    return Column(key.name, String, nullable=False, server_default="")
+
+
+def _text(name: str) -> "Column[str]":
+    return Column(name, String, nullable=False, server_default="")
+
+
+# A patient is Patient ID and its issuer; without an ID, name and birth date. `key` joins them.
+patients = Table(
+    "patients",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("key", String, nullable=False, unique=True),
+    *_search_columns(Level.PATIENT),
+    _text("patient_name_key"),
+    # When the instance was stored that gave the attributes: the first stored one does, later ones fill what is empty.
+    Column("source_at", Integer, nullable=False),
+)
+
+studies = Table(
+    "studies",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("patient_row", Integer, ForeignKey("patients.id"), nullable=False),
+    *_search_columns(Level.PATIENT),
+    *_search_columns(Level.STUDY),
+    # Names normalised for matching without regard to case and accents (`model.names.name_key`).
+    _text("patient_name_key"),
+    _text("referring_physician_name_key"),
+    # The members of the ready DICOM JSON object, without braces: patient and study attributes.
+    _text("attributes"),
+    Column("source_at", Integer, nullable=False),
+)
+
+series = Table(
+    "series",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("study_row", Integer, ForeignKey("studies.id"), nullable=False),
+    *_search_columns(Level.SERIES),
+    _text("attributes"),
+    Column("source_at", Integer, nullable=False),
+    UniqueConstraint("study_row", "series_instance_uid"),
+)
+
+# Patient instances and, with NULL in `series_row` and `study_row`, non-patient instances.
+instances = Table(
+    "instances",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("study_row", Integer, ForeignKey("studies.id")),
+    Column("series_row", Integer, ForeignKey("series.id")),
+    *_search_columns(Level.IMAGE),
+    _text("attributes"),
+    # The Part 10 file, relative to the store folder; where its data set begins; SHA-256 of the data set's bytes.
+    Column("file", String, nullable=False),
+    Column("dataset_offset", Integer, nullable=False),
+    Column("file_size", Integer, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    # Nanoseconds since 1970, also the modification time of the file: the order of arrival survives without the index.
+    Column("stored_at", Integer, nullable=False),
+    # Who sent it: calling AE title or HTTP peer.
+    _text("sent_by"),
+)
+
+# What is prepared after an instance was stored, so that no request parses a file.
+prepared = Table(
+    "prepared",
+    metadata,
+    Column("instance_row", Integer, ForeignKey("instances.id"), primary_key=True, autoincrement=False),
+    # Compressed DICOM JSON; NULL when the data set could not be converted, with the reason in `problem`.
+    Column("metadata", LargeBinary),
+    # Compressed JSON of the bulk data elements: path -> [offset in the file, length].
+    Column("bulk_data", LargeBinary),
+    # Offset and length of each frame in the file, for encapsulated pixel data.
+    Column("frames", LargeBinary),
+    _text("problem"),
+)
+
+# The order in which searches answer: newest study first.
+Index(
+    "studies_newest_first",
+    desc(studies.c.study_date),
+    desc(studies.c.study_time),
+    studies.c.study_instance_uid,
+)
+Index("studies_by_uid", studies.c.study_instance_uid, unique=True)
+Index("studies_by_patient_id", studies.c.patient_id)
+Index("studies_by_patient_name", studies.c.patient_name_key)
+Index("studies_by_accession_number", studies.c.accession_number)
+Index("studies_of_patient", studies.c.patient_row)
+Index("patients_by_id", patients.c.patient_id)
+Index("patients_by_name", patients.c.patient_name_key)
+Index("series_by_uid", series.c.series_instance_uid)
+Index("instances_by_uid", instances.c.sop_instance_uid, unique=True)
+Index("instances_of_series", instances.c.series_row)

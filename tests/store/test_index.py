@@ -1,0 +1,78 @@
+"""The index: transactions, savepoints, versions."""
+
+from pathlib import Path
+
+from sqlalchemy import func, insert, select, text
+from twisted.trial.unittest import SynchronousTestCase
+
+from dicomd.store import index as index_module
+from dicomd.store import schema
+from dicomd.store.dialect import Statement
+from dicomd.store.index import Index, IndexUnusable
+
+PATIENT = {"key": "1\\", "patient_id": "1", "patient_name": "A^B", "source_at": 1}
+
+
+class IndexTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.index = Index(Path(self.mktemp()) / "index.sqlite")
+        self.index.open()
+        self.addCleanup(self.index.close)
+
+    def patients(self) -> int:
+        with self.index.reader() as connection:
+            return connection.scalar(select(func.count()).select_from(schema.patients))
+
+    def test_a_batch_is_durable_when_it_ends(self) -> None:
+        """WAL with synchronous=FULL: the commit is on the disk."""
+        with self.index.batch() as connection:
+            connection.execute(insert(schema.patients).values(PATIENT))
+            self.assertEqual(connection.scalar(text("PRAGMA synchronous")), 2)
+            self.assertEqual(connection.scalar(text("PRAGMA journal_mode")), "wal")
+            self.assertEqual(self.patients(), 0)
+        self.assertEqual(self.patients(), 1)
+
+    def test_a_batch_that_raises_leaves_nothing(self) -> None:
+        """Neither rows nor what was to happen after the commit."""
+        done: list[int] = []
+        with self.assertRaises(ZeroDivisionError), self.index.batch() as connection:
+            connection.execute(insert(schema.patients).values(PATIENT))
+            index_module.after_commit(connection, done.append, 1)
+            index_module.known(connection)["a"] = 1
+            raise ZeroDivisionError
+        self.assertEqual((self.patients(), done), (0, []))
+        with self.index.batch() as connection:
+            self.assertEqual(index_module.known(connection), {})
+
+    def test_a_savepoint_undoes_its_job_alone(self) -> None:
+        """One refused job does not harm its neighbours in the group."""
+        done: list[int] = []
+        insertion = Statement(insert(schema.patients).values(PATIENT))
+        with self.index.batch() as connection:
+            with self.index.savepoint(connection):
+                insertion.run(connection, PATIENT)
+                index_module.after_commit(connection, done.append, 1)
+            with self.assertRaises(ZeroDivisionError), self.index.savepoint(connection):
+                insertion.run(connection, {**PATIENT, "key": "2\\"})
+                index_module.after_commit(connection, done.append, 2)
+                raise ZeroDivisionError
+        self.assertEqual((self.patients(), done), (1, [1]))
+
+    def test_reader_cannot_write(self) -> None:
+        """The connections of read jobs are read-only."""
+        with self.index.reader() as connection, self.assertRaises(Exception):  # noqa: B017 - the driver's own
+            connection.execute(insert(schema.patients).values(PATIENT))
+
+    def test_opens_again(self) -> None:
+        """The same version is opened as it is."""
+        self.index.close()
+        self.index.open()
+        self.assertEqual(self.patients(), 0)
+
+    def test_newer_version_is_refused(self) -> None:
+        """An index of a newer server is not touched."""
+        with self.index.batch() as connection:
+            connection.execute(schema.about.update().values(value=str(schema.VERSION + 1)))
+        self.index.close()
+        error = self.assertRaises(IndexUnusable, self.index.open)
+        self.assertIn("newer", str(error))
