@@ -95,10 +95,14 @@ class Sender(Protocol):
     ) -> Awaitable[Status]:
         """N-EVENT-REPORT on an association of its own, in the SCP role (PS3.7 10.1.1)."""
 
-    def n_create(self, peer: Peer, sop_class_uid: str, sop_instance_uid: str, attributes: dict[str, dict[str, Any]]) -> Awaitable[Status]:
+    def n_create(
+        self, peer: Peer, sop_class_uid: str, sop_instance_uid: str, attributes: dict[str, dict[str, Any]]
+    ) -> Awaitable[Status]:
         """N-CREATE (PS3.7 10.1.5)."""
 
-    def n_set(self, peer: Peer, sop_class_uid: str, sop_instance_uid: str, attributes: dict[str, dict[str, Any]]) -> Awaitable[Status]:
+    def n_set(
+        self, peer: Peer, sop_class_uid: str, sop_instance_uid: str, attributes: dict[str, dict[str, Any]]
+    ) -> Awaitable[Status]:
         """N-SET (PS3.7 10.1.3)."""
 
     def store_instances(self, peer: Peer, instances: Iterable[Any]) -> Awaitable[SubOperations]:

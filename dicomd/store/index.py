@@ -121,5 +121,3 @@ def _upgrade(connection: Connection, path: Path) -> None:
     connection.execute(
         update(schema.about).where(schema.about.c.name == "schema_version").values(value=str(schema.VERSION)),
     )
-
-
