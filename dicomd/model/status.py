@@ -87,7 +87,9 @@ class ServiceError(Exception):
     """A refusal by the core. `comment` is safe to show (never patient data); `offending` are the tags concerned.
 
     Comments are sent as Error Comment (0000,0902), which holds 64 characters: the DIMSE door cuts them.
-    `detail` may carry an attribute list or Error ID that the status asks for (PS3.7 C.5).
+    The response fields of PS3.7 C.5 follow from these: `offending` become the Attribute Identifier List (0000,1005) of 0105,
+    0107 and 0120, and Offending Element (0000,0901) otherwise; `detail["error_id"]` is the Error ID (0000,0903) and
+    `detail["attributes"]` the data set of the response (Attributes).
     """
 
     status = Status.PROCESSING_FAILURE
