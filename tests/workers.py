@@ -1,0 +1,46 @@
+"""Workers for tests: each job runs at once, in the test's own thread, each write in a transaction of its own."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
+from twisted.python.failure import Failure
+
+from dicomd.store.index import Index
+
+
+class ImmediateWorkers:
+    """Has the methods of `dicomd.workers.Workers`; results are there when the call returns."""
+
+    def __init__(self, index: Index) -> None:
+        self._index = index
+
+    def write(self, function: Callable[..., Any], *arguments: Any) -> Awaitable[Any]:
+        try:
+            with self._index.batch() as connection:
+                result = succeed(self._attempt(connection, function, *arguments))
+        except Exception:
+            return fail(Failure())
+        return result
+
+    def _attempt(self, connection: Any, function: Callable[..., Any], *arguments: Any) -> Any:
+        with self._index.savepoint(connection):
+            return function(connection, *arguments)
+
+    def read(self, function: Callable[..., Any], *arguments: Any) -> Awaitable[Any]:
+        with self._index.reader() as connection:
+            return maybeDeferred(function, connection, *arguments)
+
+    def disk(self, function: Callable[..., Any], *arguments: Any) -> "Deferred[Any]":
+        return maybeDeferred(function, *arguments)
+
+    prepare = disk
+    pixels = disk
+
+
+def new_index(path: str) -> Index:
+    """An open index in the folder `path` (a test's mktemp); close it when done."""
+    index = Index(Path(path) / "index.sqlite")
+    index.open()
+    return index
