@@ -4,8 +4,10 @@ Every key is an attribute of one of the section classes below, with its type, de
 a check. `etc/dicomd.toml` shows every key with a comment; a test keeps the two alike.
 """
 
+import re
 import tomllib
 from collections.abc import Callable, Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -42,6 +44,21 @@ def _path(default: str) -> Any:
     )
 
 
+def _each(default: tuple[str, ...], expected: str, check: Check) -> Any:
+    return field(default=default, metadata={"expected": expected, "check": check})
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return True
+
+
+_URL = re.compile(r"https?://[^\s/?#]+(/[^\s?#]*)?")
+
+
 @frozen
 class StoreConfig:
     """`[store]`: where instances are kept and what is taken in."""
@@ -57,6 +74,12 @@ class HttpConfig:
     endpoint: str = "tcp:8989:interface=127.0.0.1"
     root: str = _path("/dicom-web")
     max_results: int = _at_least(100, 1)
+    public_url: str = _checked("", "empty, or http(s)://host[:port][/path]", lambda v: not v or _URL.fullmatch(v) is not None)
+    trusted_proxies: tuple[str, ...] = _each((), "an IP address or network", _is_network)
+    cors_origins: tuple[str, ...] = ("http://localhost:*", "http://127.0.0.1:*")
+    max_body: int = _at_least(64 << 20, 1024)
+    idle_timeout: float = _at_least(60.0, 1)
+    access_log: bool = False
 
 
 @frozen

@@ -1,0 +1,266 @@
+"""The HTTP connection: Twisted's channel and request, made fit for bodies that are never held as a whole.
+
+A request is resolved when its header is complete: the row's receiver takes the body while it arrives and may pause the
+transport. A request that is refused before its body is read is answered at once when the rest is large, and the connection
+lingers until the client has seen the answer. Every wait has an end: the header, the body's progress, a client that does not
+read.
+"""
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IHalfCloseableDescriptor, ITCPTransport
+from twisted.protocols.basic import LineReceiver
+from twisted.web import http, server
+
+from .problems import HttpError
+from .routes import Match
+from .urls import Pairs, pairs
+
+if TYPE_CHECKING:
+    from .app import Door
+
+LARGEST_HEAD = 65536
+# A refused body up to this size is read and thrown away, so that the connection can be used again.
+LARGEST_DISCARD = 1 << 20
+# Less progress than this within the idle timeout ends a connection.
+LEAST_PROGRESS = 16384
+LINGER_SECONDS = 5.0
+
+
+class Receiver(Protocol):
+    """What takes the body of a request while it arrives. What it raises refuses the request."""
+
+    def write(self, data: bytes) -> None:
+        """The next piece."""
+
+    def end(self) -> None:
+        """The body is complete."""
+
+    def abandon(self) -> None:
+        """The rest will not come, or is not wanted; leave nothing behind."""
+
+
+class DoorRequest(server.Request):
+    """One request: its row, its body's receiver, and the few questions that handlers ask."""
+
+    match: Match | None = None
+    receiver: Receiver | None = None
+    refusal: Exception | None = None
+    running: "Deferred[None] | None" = None
+    query: bytes = b""
+    id: str = ""
+    began: float = 0.0
+    _discarded = 0
+    _pairs: Pairs | None = None
+
+    @property
+    def door(self) -> "Door":
+        """The application that this request belongs to."""
+        return self.site.door
+
+    @property
+    def peer(self) -> str:
+        """The address of the other end of the connection."""
+        return str(getattr(self.client, "host", self.client))
+
+    @property
+    def local(self) -> str:
+        """host:port of this end, for a client that sends no Host."""
+        return f"{getattr(self.host, 'host', 'localhost')}:{getattr(self.host, 'port', 0)}"
+
+    @property
+    def secure(self) -> bool:
+        """Whether the connection is TLS."""
+        return bool(self.isSecure())
+
+    @property
+    def pairs(self) -> Pairs:
+        """The query's parameters in order."""
+        if self._pairs is None:
+            self._pairs = pairs(self.query)
+        return self._pairs
+
+    def header(self, name: bytes) -> bytes | None:
+        """The header `name` (spelt as Twisted does: Content-Type); repeated ones are joined with a comma."""
+        values = self.requestHeaders._rawHeaders.get(name)
+        if values is None:
+            return None
+        return values[0] if len(values) == 1 else b", ".join(values)
+
+    # Called by the channel
+
+    def gotLength(self, length: int | None) -> None:
+        channel = self.channel
+        self.site = channel.site
+        self.method, self.uri, self.clientproto = channel._command, channel._path, channel._version
+        self.path, _, self.query = self.uri.partition(b"?")
+        self.door.admit(self, length)
+        if self.refusal is not None and length and length > LARGEST_DISCARD:
+            channel.answer_early(self)
+
+    def handleContentChunk(self, data: bytes) -> None:
+        if self.finished:
+            return
+        if self.refusal is None and self.receiver is not None:
+            self.door.feed(self, data)
+        else:
+            self._discarded += len(data)
+            if self._discarded > LARGEST_DISCARD:
+                self.channel.answer_early(self)
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        self.door.serve(self)
+
+    def connectionLost(self, reason: Any) -> None:
+        super().connectionLost(reason)
+        if self.site is not None:
+            self.door.lost(self)
+
+    # Called by receivers
+
+    def pause(self) -> None:
+        """Read no more of the body for now."""
+        if self.channel is not None:
+            self.channel.pause_body()
+
+    def resume(self) -> None:
+        """Go on reading the body."""
+        if getattr(self, "channel", None) is not None:
+            self.channel.resume_body()
+
+
+class DoorChannel(http.HTTPChannel):
+    """HTTP/1.1 with problem bodies, an end to every wait, and answers before the body is read."""
+
+    MAX_LENGTH = LARGEST_HEAD
+    totalHeadersSize = LARGEST_HEAD
+    maxHeaders = 100
+    site: Any
+    _progress = 0
+    _deaf = False
+    _abortingCall: Any = None
+    _savedTimeOut: float | None = None
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        self._closed: list[Deferred[None]] = []
+        self.site.channels.add(self)
+
+    def connectionLost(self, reason: Any) -> None:
+        super().connectionLost(reason)
+        self.site.channels.discard(self)
+        for waiting in self._closed:
+            waiting.callback(None)
+
+    def closed(self) -> "Deferred[None]":
+        """Fires when the connection has ended."""
+        self._closed.append(Deferred())
+        return self._closed[-1]
+
+    def finish_and_close(self) -> None:
+        """Answer the request that is being handled, if any, and close."""
+        self.persistent = 0
+        if not self.requests:
+            super().loseConnection()
+
+    def dataReceived(self, data: bytes) -> None:
+        if not self._handlingRequest:
+            if not self.line_mode:
+                self._progress += len(data)
+                if self._progress >= LEAST_PROGRESS:
+                    self._progress = 0
+                    self.resetTimeout()
+            elif not self._receivedHeaderSize and not self._buffer:
+                self.resetTimeout()
+        LineReceiver.dataReceived(self, data)
+
+    def allHeadersReceived(self) -> None:
+        self._progress = 0
+        self.resetTimeout()
+        super().allHeadersReceived()
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        status = 431 if self.requests and not self.requests[-1].finished else 414
+        self._refuse(HttpError(status, f"the request line and header hold at most {LARGEST_HEAD} bytes"))
+
+    def _send100Continue(self) -> None:
+        """A refused request's body is not asked for."""
+        request = self.requests[-1] if self.requests else None
+        if request is not None and request.refusal is not None:
+            self.answer_early(request)
+        elif request is not None and not request.finished:
+            super()._send100Continue()
+
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        if self._receivedHeaderSize > self.totalHeadersSize or self._receivedHeaderCount > self.maxHeaders:
+            self._refuse(HttpError(431, f"the header holds at most {self.maxHeaders} lines and {LARGEST_HEAD} bytes"))
+        else:
+            self._refuse(HttpError(400, "the request is not well-formed HTTP"))
+
+    def _refuse(self, error: HttpError) -> None:
+        """Answer what never became a request."""
+        if not self._deaf:
+            self.persistent = 0
+            self.transport.write(self.site.door.bare_refusal(error))
+            self._linger()
+
+    def answer_early(self, request: DoorRequest) -> None:
+        """Answer a refused request before its body has been read; the connection ends with it."""
+        self.persistent = 0
+        self._handlingRequest = True
+        self._stop_listening()
+        self.site.door.serve(request)
+
+    def loseConnection(self) -> None:
+        if self._deaf:
+            self._linger()
+        else:
+            super().loseConnection()
+
+    def _stop_listening(self) -> None:
+        """Whatever still comes is read and dropped."""
+        if self._deaf:
+            return
+        self._deaf = True
+        for name in ("dataReceived", "lineReceived", "rawDataReceived", "allContentReceived"):
+            setattr(self, name, lambda *_: None)
+
+    def _linger(self) -> None:
+        """Close the sending side and let the client read the answer: a reset would take it away."""
+        self._stop_listening()
+        self._networkProducer.unregisterProducer()
+        self._networkProducer.resumeProducing()
+        if ITCPTransport.providedBy(self.transport) and IHalfCloseableDescriptor.providedBy(self.transport):
+            self.transport.loseWriteConnection()
+            self.setTimeout(None)
+            if self._abortingCall is None:
+                self._abortingCall = self.callLater(LINGER_SECONDS, self.forceAbortClient)
+        else:
+            self.transport.loseConnection()
+
+    def pause_body(self) -> None:
+        """Back-pressure: the client's silence is ours meanwhile, so no timeout runs."""
+        if self._savedTimeOut is None or self.timeOut:
+            self._savedTimeOut = self.setTimeout(None)
+        self._networkProducer.pauseProducing()
+
+    def resume_body(self) -> None:
+        if not self._handlingRequest and not self._deaf:
+            self.setTimeout(self._savedTimeOut)
+        self._networkProducer.resumeProducing()
+
+
+class DoorSite(server.Site):
+    """The factory of the HTTP door's connections."""
+
+    protocol = DoorChannel
+    requestFactory = DoorRequest
+
+    def __init__(self, door: "Door", resource: Any, reactor: Any, timeout: float) -> None:
+        super().__init__(resource, reactor=reactor, timeout=timeout, parsePOSTFormSubmission=False)
+        self.door = door
+        self.channels: set[DoorChannel] = set()
+
+    def log(self, request: Any) -> None:
+        """The door writes its own log."""
