@@ -17,8 +17,12 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 from twisted.python import usage
 
+from . import __version__
 from . import config as configuration
 from .config import Config
+from .web import app
+from .web.health import Health
+from .web.routes import Route
 
 log = Logger()
 
@@ -58,9 +62,17 @@ class Server(Service):
 
     def __attrs_post_init__(self) -> None:
         """Join the parts; nothing is opened yet."""
+        self.web = app.Door(self.config.http, self._rows(), self.reactor)
+
+    def _rows(self) -> list[Route]:
+        """The resources of the HTTP door."""
+        return [*Health(__version__, self._open_doors).routes()]
 
     def _doors(self) -> list[Door]:
-        return []
+        return [Door("http", self.config.http.endpoint, self.web.site, self.web.drain)]
+
+    def _open_doors(self) -> dict[str, bool]:
+        return {door.name: door.name in self.ports for door in self._doors()}
 
     def startService(self) -> None:
         super().startService()
