@@ -90,6 +90,10 @@ class DimseConfig:
     ae_title: str = _ae("DICOMD")
     require_called_ae_title: bool = False
     max_associations: int = _at_least(200, 1)
+    accept_unknown_storage: bool = True
+    artim_timeout: float = _at_least(30.0, 1)
+    idle_timeout: float = _at_least(600.0, 1)
+    response_timeout: float = _at_least(60.0, 1)
     max_pdu: int = _checked(131072, "0 (no limit) or 4096 to 1073741824 bytes", lambda v: v == 0 or 4096 <= v <= 1 << 30)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from enum import IntEnum
 from typing import Any, Final, NamedTuple
 
-from attrs import define, fields
+from attrs import define
 
 from .pdu import P_DATA_TF
 
@@ -40,6 +40,7 @@ class CommandField(IntEnum):
 
 
 RESPONSE: Final = 0x8000
+REQUESTS: Final = frozenset(int(field) for field in CommandField)
 
 
 class MessageError(Exception):
@@ -215,9 +216,6 @@ def _write(pieces: list[bytes], command: Command, rows: tuple[tuple[int, str, Ca
         else:
             raw = write(value)
             pieces.append(_ELEMENT.pack(0, element, len(raw)) + raw)
-
-
-FIELD_NAMES: Final = frozenset(item.name for item in fields(Command))
 
 
 class CommandReceived(NamedTuple):

@@ -66,7 +66,7 @@ class ReleaseRequested(NamedTuple):
 
 
 class ReleaseConfirmed(NamedTuple):
-    """The association ended in order."""
+    """The association ended in order; after a release collision the acceptor still has to answer by `release_response`."""
 
 
 class Aborted(NamedTuple):
@@ -409,6 +409,7 @@ class UpperLayer:
         return State.STA11
 
     def _ar_10(self, outputs: list[Output]) -> State:
+        outputs.append(ReleaseConfirmed())
         return State.STA12
 
     def _aa_1(self, outputs: list[Output]) -> State:
