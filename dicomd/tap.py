@@ -20,6 +20,10 @@ from twisted.python import usage
 from . import __version__
 from . import config as configuration
 from .config import Config
+from .dimse.composite import Verification
+from .dimse.listener import Listener
+from .dimse.service import Service as DimseService
+from .dimse.service import Services
 from .web import app
 from .web.health import Health
 from .web.routes import Route
@@ -63,13 +67,21 @@ class Server(Service):
     def __attrs_post_init__(self) -> None:
         """Join the parts; nothing is opened yet."""
         self.web = app.Door(self.config.http, self._rows(), self.reactor)
+        self.dimse = Listener(self.config.dimse, Services(self._dimse_services()), self.reactor)
 
     def _rows(self) -> list[Route]:
         """The resources of the HTTP door."""
         return [*Health(__version__, self._open_doors).routes()]
 
+    def _dimse_services(self) -> list[DimseService]:
+        """The SOP classes of the DIMSE door."""
+        return [*Verification().services()]
+
     def _doors(self) -> list[Door]:
-        return [Door("http", self.config.http.endpoint, self.web.site, self.web.drain)]
+        return [
+            Door("http", self.config.http.endpoint, self.web.site, self.web.drain),
+            Door("dimse", self.config.dimse.endpoint, self.dimse, self.dimse.drain),
+        ]
 
     def _open_doors(self) -> dict[str, bool]:
         return {door.name: door.name in self.ports for door in self._doors()}

@@ -2,9 +2,9 @@
 
 from collections.abc import Awaitable, Callable
 from enum import Enum
-from typing import Any
+from typing import Any, Protocol
 
-from attrs import define, field, frozen
+from attrs import define, field
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
@@ -55,23 +55,38 @@ def admit_everyone(request: AssociateRequest, host: str) -> str:
     return ""
 
 
-@frozen
-class Limits:
-    """What the acceptor announces and enforces."""
+class Settings(Protocol):
+    """The part of the configuration that the listener asks."""
 
-    ae_title: str
-    require_called_ae_title: bool = False
-    maximum_length: int = 131072
-    max_associations: int = 200
-    timeouts: Timeouts = field(factory=Timeouts)
+    @property
+    def ae_title(self) -> str: ...
+
+    @property
+    def require_called_ae_title(self) -> bool: ...
+
+    @property
+    def max_pdu(self) -> int: ...
+
+    @property
+    def max_associations(self) -> int: ...
+
+    @property
+    def artim_timeout(self) -> float: ...
+
+    @property
+    def idle_timeout(self) -> float: ...
+
+    @property
+    def response_timeout(self) -> float: ...
 
 
 class Accepted(Connection):
     """A connection that a peer opened."""
 
     def __init__(self, listener: "Listener", host: str) -> None:
-        limits = listener.limits
-        super().__init__(UpperLayer(limits.maximum_length), listener.clock, limits.timeouts)
+        settings = listener.settings
+        timeouts = Timeouts(settings.artim_timeout, settings.idle_timeout, settings.response_timeout)
+        super().__init__(UpperLayer(settings.max_pdu), listener.clock, timeouts)
         self.host = host
         self._listener = listener
 
@@ -133,17 +148,17 @@ class Accepted(Connection):
 class Listener(Factory):
     """The factory of accepted connections."""
 
-    limits: Limits
+    settings: Settings
     services: Services
     clock: Any
     admit: Admission = admit_everyone
     connections: set[Accepted] = field(factory=set, init=False)
-    noisy: bool = field(default=False, init=False)
+    noisy = False
     _draining: "Deferred[None] | None" = field(default=None, init=False)
 
     def buildProtocol(self, addr: IAddress) -> Accepted | None:
         """Connections far over the limit are not even heard."""
-        if len(self.connections) >= 2 * self.limits.max_associations:
+        if len(self.connections) >= 2 * self.settings.max_associations:
             return None
         return Accepted(self, getattr(addr, "host", "local"))
 
@@ -155,15 +170,13 @@ class Listener(Factory):
             raise Refusal.STOPPING.error
         if not is_ae_title(request.calling_ae_title):
             raise Refusal.CALLING_AE_TITLE.error
-        if self.limits.require_called_ae_title and request.called_ae_title != self.limits.ae_title:
+        if self.settings.require_called_ae_title and request.called_ae_title != self.settings.ae_title:
             raise Refusal.CALLED_AE_TITLE.error
-        if sum(other.association is not None for other in self.connections) >= self.limits.max_associations:
+        if sum(other.association is not None for other in self.connections) >= self.settings.max_associations:
             raise Refusal.TOO_MANY.error
         user_name = self.admit(request, connection.host)
         identity = request.user.identity
-        mine = UserInformation(
-            self.limits.maximum_length, identity_response=b"" if identity and identity.response_requested else None
-        )
+        mine = UserInformation(self.settings.max_pdu, identity_response=b"" if identity and identity.response_requested else None)
         return negotiate(request, self.services.find, mine), user_name
 
     def closed(self, connection: Accepted) -> None:

@@ -5,7 +5,7 @@ Each service of the door has a class with `services() -> list[Service]`; the lis
 whose status, comment and offending elements then are the response.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import define, field, frozen
@@ -84,11 +84,12 @@ class Service:
 class Services:
     """All rows, by SOP class."""
 
-    def __init__(self) -> None:
+    def __init__(self, services: Iterable[Service] = ()) -> None:
         self._by_class: dict[str, Service] = {}
         self._claimants: list[Service] = []
+        self.register(services)
 
-    def register(self, services: list[Service]) -> None:
+    def register(self, services: Iterable[Service]) -> None:
         """Add the rows of one service of the door; two rows of one SOP class must be one row."""
         for service in services:
             for uid in service.sop_class_uids:
