@@ -103,3 +103,84 @@ def _decode_extended(raw: bytes, initial: str) -> str:
             out += [_decode(fragment[: delimiter.start()], right), _decode(fragment[delimiter.start() :], initial)]
             right = initial
     return "".join(out)
+
+
+def encode_text(text: str, codecs: tuple[str, ...]) -> bytes:
+    """Text as bytes in the given sets; raises UnicodeEncodeError when they cannot hold it."""
+    if text.isascii():
+        return text.encode("ascii")
+    if len(codecs) == 1 and codecs[0] not in _EXTENSION_ONLY and codecs[0] not in ("", "shift_jis"):
+        return text.encode(codecs[0])
+    return _encode_extended(text, codecs)
+
+
+_EXTENSION_ONLY = ("iso2022_jp", "iso2022_jp_2", "euc_kr", "gb2312")
+_SEQUENCES = {codec: escape for escape, (_, codec) in _ESCAPES.items() if codec and escape not in (b"(J", b"$@")}
+_ASCII = re.compile(r"[\x00-\x7f]+")
+_COMPONENT = re.compile(r"([\\^=\r\n\f\t])")
+
+
+def _encode_extended(text: str, codecs: tuple[str, ...]) -> bytes:
+    """Text with ISO 2022 escape sequences; each component starts in the initial set (PS3.5 6.1.2.5.3)."""
+    return b"".join([_encode_component(part, codecs) for part in _COMPONENT.split(text)])
+
+
+def _encode_component(text: str, codecs: tuple[str, ...]) -> bytes:
+    if text.isascii():
+        return text.encode("ascii")
+    initial = "" if codecs[0] in _EXTENSION_ONLY else codecs[0]
+    active, out = initial, []
+    for wide, run in _runs(text, codecs, initial):
+        codec, encoded = run
+        if codec != active:
+            out.append(b"\x1b" + _SEQUENCES[codec])
+            active = codec
+        out.append(encoded)
+        if wide:
+            out.append(b"\x1b(B")
+            active = initial
+    return b"".join(out)
+
+
+def _runs(text: str, codecs: tuple[str, ...], initial: str) -> Iterable[tuple[bool, tuple[str, bytes]]]:
+    """The text cut into runs of one set: (to be left by an escape to ASCII, (codec, bytes))."""
+    position, active = 0, initial
+    choices = [codec for codec in codecs if codec]
+    while position < len(text):
+        order = [active, *[codec for codec in choices if codec != active]] if active else choices
+        codec, length = max(
+            ((codec, _reach(text, position, codec)) for codec in order), key=lambda choice: choice[1], default=("", 0)
+        )
+        if text[position].isascii() and codec.startswith("iso2022"):
+            length = 0
+        if length == 0:
+            plain = _ASCII.match(text, position)
+            if plain is None:
+                raise UnicodeEncodeError("ascii", text, position, position + 1, "not in the declared character sets")
+            yield False, (active, plain.group().encode("ascii"))
+            position = plain.end()
+            continue
+        run, position = text[position : position + length], position + length
+        if codec.startswith("iso2022"):
+            yield True, (codec, run.encode(codec)[len(_SEQUENCES[codec]) + 1 : -3])
+        else:
+            active = codec
+            yield False, (codec, run.encode(codec))
+
+
+def _reach(text: str, start: int, codec: str) -> int:
+    """How many characters from `start` the set can hold; for a set of wide characters only those, no ASCII."""
+    wide = codec.startswith("iso2022")
+    for count in range(len(text) - start):
+        character = text[start + count]
+        if wide and character.isascii():
+            return count
+        try:
+            encoded = character.encode(codec)
+        except UnicodeEncodeError:
+            return count
+        if wide and not encoded.startswith(b"\x1b" + _SEQUENCES[codec]):
+            return count
+        if codec == "shift_jis" and len(encoded) != 1:
+            return count
+    return len(text) - start

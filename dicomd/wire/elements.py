@@ -98,10 +98,10 @@ def element_at(data: Buffer, position: int, end: int, layout: Layout) -> tuple[i
 
 
 def _beyond(tag: int) -> MalformedDataset:
-    return MalformedDataset(f"{_name(tag)} reaches beyond the end of its data set", offending=(tag,))
+    return MalformedDataset(f"{name_of(tag)} reaches beyond the end of its data set", offending=(tag,))
 
 
-def _name(tag: int) -> str:
+def name_of(tag: int) -> str:
     return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
 
 
@@ -147,19 +147,19 @@ def scan(
             continue
         position = offset + length
         if tag in (ITEM_END, SEQUENCE_END, 0):
-            _check_stray(data, tag, offset, length, end)
+            check_stray(data, tag, offset, length, end)
             if tag == 0:
                 return
             continue
         yield tag, vr, offset, length
 
 
-def _check_stray(data: Buffer, tag: int, offset: int, length: int, end: int) -> None:
+def check_stray(data: Buffer, tag: int, offset: int, length: int, end: int) -> None:
     """A delimiter where none is needed, and zeros after the last element, mean nothing; anything else there is an error."""
     if tag == 0 and any(data[offset - 8 : min(end, offset + 65536)]):
         raise MalformedDataset("a command element (0000,0000) inside a data set", offending=(0,))
     if tag != 0 and length:
-        raise MalformedDataset(f"{_name(tag)} with a value", offending=(tag,))
+        raise MalformedDataset(f"{name_of(tag)} with a value", offending=(tag,))
 
 
 def value_layout(data: Buffer, offset: int, vr: str, outer: Layout) -> Layout:
@@ -186,14 +186,14 @@ def skip_items(data: Buffer, position: int, end: int, layout: Layout, tag: int, 
         if mark == SEQUENCE_END:
             return position
         if mark != ITEM:
-            raise MalformedDataset(f"{_name(tag)} holds {_name(mark)} in place of an item", offending=(tag,))
+            raise MalformedDataset(f"{name_of(tag)} holds {name_of(mark)} in place of an item", offending=(tag,))
         if length == UNDEFINED:
             position = skip_item(data, position, end, layout, tag, depth)
         elif length > end - position:
             break
         else:
             position += length
-    raise MalformedDataset(f"{_name(tag)} is not closed by a delimiter", offending=(tag,))
+    raise MalformedDataset(f"{name_of(tag)} is not closed by a delimiter", offending=(tag,))
 
 
 def skip_item(data: Buffer, position: int, end: int, layout: Layout, tag: int, depth: int) -> int:
@@ -209,7 +209,7 @@ def skip_item(data: Buffer, position: int, end: int, layout: Layout, tag: int, d
             position = skip_items(data, offset, end, value_layout(data, offset, vr, layout), inner, depth + 1)
         else:
             position = offset + length
-    raise MalformedDataset(f"an item of {_name(tag)} is not closed by a delimiter", offending=(tag,))
+    raise MalformedDataset(f"an item of {name_of(tag)} is not closed by a delimiter", offending=(tag,))
 
 
 def items_of(data: Buffer, position: int, end: int, layout: Layout, tag: int) -> Iterator[tuple[int, int]]:
@@ -220,7 +220,7 @@ def items_of(data: Buffer, position: int, end: int, layout: Layout, tag: int) ->
         if mark == SEQUENCE_END:
             return
         if mark != ITEM or (length != UNDEFINED and length > end - position):
-            raise MalformedDataset(f"{_name(tag)} holds {_name(mark)} in place of an item", offending=(tag,))
+            raise MalformedDataset(f"{name_of(tag)} holds {name_of(mark)} in place of an item", offending=(tag,))
         following = skip_item(data, position, end, layout, tag, 1) if length == UNDEFINED else position + length
         yield position, following - 8 if length == UNDEFINED else following
         position = following
@@ -229,7 +229,7 @@ def items_of(data: Buffer, position: int, end: int, layout: Layout, tag: int) ->
 def check_depth(depth: int, tag: int) -> None:
     """Refuse nesting that no sensible object has."""
     if depth > MAX_DEPTH:
-        raise MalformedDataset(f"{_name(tag)} is nested deeper than {MAX_DEPTH} sequences", offending=(tag,))
+        raise MalformedDataset(f"{name_of(tag)} is nested deeper than {MAX_DEPTH} sequences", offending=(tag,))
 
 
 @frozen
@@ -263,7 +263,7 @@ def file_meta(data: Buffer) -> FileMeta:
     while position < end and bytes(data[position : position + 2]) == b"\x02\0":
         tag, _vr, offset, length = element_at(data, position, end, claimed)
         if length == UNDEFINED or tag < found:
-            raise MalformedDataset(f"{_name(tag)} is not in order", offending=(tag,))
+            raise MalformedDataset(f"{name_of(tag)} is not in order", offending=(tag,))
         found, position = tag, offset + length
         if tag in _META:
             texts[_META[tag]] = bytes(data[offset:position]).decode("ascii", "replace").strip(" \0")
