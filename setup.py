@@ -24,6 +24,7 @@ setup(
         "sqlalchemy>=2.0.30,<3",
         "python-multipart>=0.0.18",
         "orjson>=3.10",
+        "jellyfish>=1.1",
         "lxml>=5.2",
         "numpy>=1.26",
         "pillow>=10.3",
