@@ -262,5 +262,8 @@ class DoorSite(server.Site):
         self.door = door
         self.channels: set[DoorChannel] = set()
 
+    def startFactory(self) -> None:
+        """No access log of Twisted's, so no clock for it either."""
+
     def log(self, request: Any) -> None:
         """The door writes its own log."""
