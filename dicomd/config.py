@@ -15,7 +15,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import attrs
 from attrs import field, fields, frozen
 
-from .model.identifiers import is_ae_title
+from .model.identifiers import is_ae_title, is_uid
 
 Check = Callable[[Any], bool]
 
@@ -65,6 +65,9 @@ class StoreConfig:
 
     path: str = "./dicomd-data"
     duplicates: Literal["replace", "keep", "reject"] = "replace"
+    sop_classes: tuple[str, ...] = _checked((), "a list of SOP Class UIDs", is_uid)
+    max_instance_bytes: int = _at_least(0, 0)
+    min_free_bytes: int = _at_least(1 << 28, 0)
 
 
 @frozen

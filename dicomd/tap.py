@@ -24,9 +24,15 @@ from .dimse.composite import Verification
 from .dimse.listener import Listener
 from .dimse.service import Service as DimseService
 from .dimse.service import Services
+from .services.hub import EventHub
+from .services.storage import Duplicates, Rules, Storage
+from .store.archive import Archive
+from .store.files import StoreInUse
+from .store.index import IndexUnusable
 from .web import app
 from .web.health import Health
 from .web.routes import Route
+from .workers import Workers
 
 log = Logger()
 
@@ -66,6 +72,12 @@ class Server(Service):
 
     def __attrs_post_init__(self) -> None:
         """Join the parts; nothing is opened yet."""
+        store = self.config.store
+        self.hub = EventHub()
+        self.archive = Archive(store.path)
+        self.workers = Workers(self.archive.index, self.reactor.callFromThread)
+        rules = Rules(frozenset(store.sop_classes), store.max_instance_bytes, store.min_free_bytes)
+        self.storage = Storage(self.workers, self.archive.folder, self.hub, rules, Duplicates(store.duplicates))
         self.web = app.Door(self.config.http, self._rows(), self.reactor)
         self.dimse = Listener(self.config.dimse, Services(self._dimse_services()), self.reactor)
 
@@ -91,14 +103,25 @@ class Server(Service):
         ensureDeferred(self._open()).addErrback(self._could_not_open)
 
     async def _open(self) -> None:
+        self._start_parts()
         for door in self._doors():
             port = await serverFromString(self.reactor, door.endpoint).listen(door.factory)
             self.ports[door.name] = port
             log.info("{door} door open on {address}", door=door.name, address=port.getHost())
         self.opened.callback(None)
 
+    def _start_parts(self) -> None:
+        """Blocking, before anything listens: the archive opens and recovers, the workers start."""
+        self.archive.open()
+        if self.archive.taken_back:
+            log.info("{count} instances that were never acknowledged were taken back", count=self.archive.taken_back)
+        self.workers.start()
+
     def _could_not_open(self, failure: Any) -> None:
-        log.failure("the server could not start", failure)
+        if failure.check(StoreInUse, IndexUnusable):
+            log.critical("the server could not start: {error}", error=failure.getErrorMessage())
+        else:
+            log.failure("the server could not start", failure)
         if self.reactor.running:
             self.reactor.stop()
 
@@ -114,6 +137,8 @@ class Server(Service):
 
     def _stop_parts(self) -> None:
         """Blocking, in a thread: the workers finish, the index closes."""
+        self.workers.stop()
+        self.archive.close()
 
 
 def makeService(options: Options) -> Server:

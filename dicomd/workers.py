@@ -8,18 +8,20 @@ in batches, so that one wake-up of the reactor serves all jobs that finished mea
 import os
 import threading
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import AbstractContextManager
 from queue import Empty, Full, Queue
 from typing import Any, Protocol, TypeVar
 
-from attrs import define, field, frozen
-from twisted.internet.defer import Deferred
+from attrs import define, field
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from .model.status import Busy
 
 T = TypeVar("T")
+log = Logger()
 
 
 class Transactions(Protocol):
@@ -35,11 +37,38 @@ class Transactions(Protocol):
         """Undo what happened inside the block when it raises."""
 
 
-@frozen
+@define(eq=False)
 class _Job:
+    """`then` hears of a good result in the reactor thread, even when whoever awaited `done` has left."""
+
     function: Callable[..., Any]
     arguments: tuple[Any, ...]
     done: "Deferred[Any]"
+    then: Callable[[Any], None] | None = None
+
+
+class Gate:
+    """A place to wait in the reactor thread until somebody opens it; everybody who waits goes on."""
+
+    def __init__(self) -> None:
+        self._waiting: list[Deferred[None]] = []
+
+    def wait(self) -> Awaitable[None]:
+        """Resolves at the next `open()`."""
+        waiting: Deferred[None] = Deferred()
+        self._waiting.append(waiting)
+        return waiting
+
+    def open(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for one in waiting:
+            if not one.called:
+                one.callback(None)
+
+
+def spawn(work: Coroutine[Any, Any, Any]) -> None:
+    """Run a coroutine that nobody awaits; an error is logged."""
+    ensureDeferred(work).addErrback(lambda failure: log.failure("background work failed", failure))
 
 
 class Completions:
@@ -47,11 +76,11 @@ class Completions:
 
     def __init__(self, call_from_thread: Callable[..., None]) -> None:
         self._call_from_thread = call_from_thread
-        self._finished: deque[tuple[Deferred[Any], Any]] = deque()
+        self._finished: deque[tuple[_Job, Any]] = deque()
         self._scheduled = False
         self._lock = threading.Lock()
 
-    def add(self, results: Iterable[tuple["Deferred[Any]", Any]]) -> None:
+    def add(self, results: Iterable[tuple[_Job, Any]]) -> None:
         """Called in a worker thread."""
         with self._lock:
             self._finished.extend(results)
@@ -62,11 +91,21 @@ class Completions:
     def _deliver(self) -> None:
         with self._lock:
             finished, self._finished, self._scheduled = self._finished, deque(), False
-        for done, result in finished:
-            if not done.called:
-                done.callback(result)
+        for job, result in finished:
+            if job.then is not None and not isinstance(result, Failure):
+                _tell(job.then, result)
+            if not job.done.called:
+                job.done.callback(result)
 
 
+def _tell(then: Callable[[Any], None], result: Any) -> None:
+    try:
+        then(result)
+    except Exception:  # noqa: BLE001 - the next result must be delivered all the same
+        log.failure("what follows a job failed")
+
+
+PASSED_ON = object()
 _STOP = _Job(lambda: None, (), Deferred())
 
 
@@ -93,16 +132,25 @@ class Pool:
 
     def submit(self, function: Callable[..., T], *arguments: Any) -> "Deferred[T]":
         """Run `function(*arguments)` in the pool; raises `Busy` when the queue is full."""
-        done: Deferred[T] = Deferred(_ignore_cancel)
+        return self.put(_Job(function, arguments, Deferred(_ignore_cancel)))
+
+    def put(self, job: _Job) -> "Deferred[Any]":
+        """Queue a job; raises `Busy` when the queue is full."""
         try:
-            self._queue.put_nowait(_Job(function, arguments, done))
+            self._queue.put_nowait(job)
         except Full:
             raise Busy(f"the {self.name} queue is full, try again later") from None
-        return done
+        return job.done
+
+    def pass_on(self, job: _Job) -> None:
+        """Queue a job from another pool's thread, which waits while the queue is full."""
+        self._queue.put(job)
 
     def _work(self) -> None:
         while (job := self._queue.get()) is not _STOP:
-            self.completions.add([(job.done, self._run(job))])
+            result = self._run(job)
+            if result is not PASSED_ON:
+                self.completions.add([(job, result)])
 
     def _run(self, job: _Job) -> Any:
         try:
@@ -148,15 +196,15 @@ class Writer(Pool):
                 break
         return group
 
-    def _commit(self, jobs: list[_Job]) -> list[tuple["Deferred[Any]", Any]]:
-        results: list[tuple[Deferred[Any], Any]] = []
+    def _commit(self, jobs: list[_Job]) -> list[tuple[_Job, Any]]:
+        results: list[tuple[_Job, Any]] = []
         try:
             with self._transactions.batch() as connection:
                 for job in jobs:
-                    results.append((job.done, self._attempt(connection, job)))
+                    results.append((job, self._attempt(connection, job)))
         except BaseException:  # noqa: BLE001 - nothing of the group is durable: all of it failed
             failure = Failure()
-            return [(job.done, failure) for job in jobs]
+            return [(job, failure) for job in jobs]
         return results
 
     def _attempt(self, connection: Any, job: _Job) -> Any:
@@ -165,6 +213,27 @@ class Writer(Pool):
                 return job.function(connection, *job.arguments)
         except Exception:  # noqa: BLE001 - this job alone failed
             return Failure()
+
+
+class Chain:
+    """A job of one pool whose result, a function of a connection, is run by the writer: from thread to thread."""
+
+    def __init__(self, first: Pool, writer: Writer) -> None:
+        self._first, self._writer = first, writer
+
+    def submit(self, function: Callable[..., Any], arguments: tuple[Any, ...], then: Callable[[Any], None] | None) -> Any:
+        last = _Job(_nothing, (), Deferred(_ignore_cancel), then)
+        self._first.put(_Job(self._run, (last, function, arguments), last.done))
+        return last.done
+
+    def _run(self, last: _Job, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+        last.function = function(*arguments)
+        self._writer.pass_on(last)
+        return PASSED_ON
+
+
+def _nothing(connection: Any) -> None:
+    """Stands for the writer's part until the first part is done."""
 
 
 def _ignore_cancel(done: "Deferred[Any]") -> None:
@@ -186,6 +255,7 @@ class Workers:
         self._disk = Pool("disk", 8, queue, completions)
         self._prepare = Pool("prepare", 1, queue, completions)
         self._pixels = Pool("pixels", cpus, queue, completions)
+        self._chain = Chain(self._disk, self._write)
 
     @property
     def _pools(self) -> tuple[Pool, ...]:
@@ -211,6 +281,16 @@ class Workers:
     def disk(self, function: Callable[..., T], *arguments: Any) -> Awaitable[T]:
         """Run `function(*arguments)`, which may touch files."""
         return self._disk.submit(function, *arguments)
+
+    def disk_then_write(
+        self, function: Callable[..., Callable[[Any], T]], *arguments: Any, then: Callable[[T], None] | None = None
+    ) -> Awaitable[T]:
+        """Run `function(*arguments)` in the disk pool and what it returns, a function of a connection, in the next group commit.
+
+        `then(result)` is called in the reactor thread after the commit, also when nobody awaits the result any more.
+        """
+        awaited: Awaitable[T] = self._chain.submit(function, arguments, then)
+        return awaited
 
     def prepare(self, function: Callable[..., T], *arguments: Any) -> Awaitable[T]:
         """Run `function(*arguments)` behind the acknowledged path."""

@@ -35,6 +35,15 @@ class ImmediateWorkers:
     def disk(self, function: Callable[..., Any], *arguments: Any) -> "Deferred[Any]":
         return maybeDeferred(function, *arguments)
 
+    def disk_then_write(self, function: Callable[..., Any], *arguments: Any, then: Any = None) -> "Deferred[Any]":
+        try:
+            done = self.write(function(*arguments))
+        except Exception:
+            return fail(Failure())
+        if then is not None:
+            done.addCallback(lambda result: (then(result), result)[1])
+        return done
+
     prepare = disk
     pixels = disk
 

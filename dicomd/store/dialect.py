@@ -12,11 +12,14 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.engine.interfaces import Dialect
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ClauseElement
 
-__all__ = ["Statement", "begin", "commit", "create", "cursor", "insert", "rollback", "savepoint", "writing"]
+from ..model.status import ServiceError, Status, StorageFull
+
+__all__ = ["Statement", "begin", "commit", "create", "cursor", "failure", "insert", "rollback", "savepoint", "writing"]
 
 # Acknowledged means durable: with synchronous=FULL each commit is on the disk before it returns, in WAL mode too.
 _PRAGMAS = (
@@ -39,6 +42,16 @@ def create(path: Path, *, read_only: bool = False) -> Engine:
         return connection
 
     return create_engine("sqlite+pysqlite://", creator=connect, poolclass=NullPool)
+
+
+def failure(error: BaseException) -> BaseException:
+    """An error of the database as the refusal that a client is told; anything else as it is."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    if not isinstance(cause, sqlite3.Error):
+        return error
+    if getattr(cause, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL:
+        return StorageFull("the storage is full")
+    return ServiceError("the index could not be written", Status.PROCESSING_FAILURE)
 
 
 def cursor(connection: Connection) -> Any:

@@ -78,9 +78,9 @@ class Index:
         try:
             with dialect.writing(self._writer) as connection:
                 yield connection
-        except BaseException:
+        except BaseException as error:
             self._writer.info.pop("known", None)
-            raise
+            raise dialect.failure(error) from error
         for function, arguments in self._writer.info.pop("after_commit"):
             function(*arguments)
 
@@ -91,10 +91,10 @@ class Index:
         try:
             with dialect.savepoint(connection):
                 yield
-        except BaseException:
+        except BaseException as error:
             del connection.info["after_commit"][afterwards:]
             connection.info.pop("known", None)
-            raise
+            raise dialect.failure(error) from error
 
 
 def after_commit(connection: Connection, function: Callable[..., None], *arguments: Any) -> None:

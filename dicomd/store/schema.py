@@ -131,6 +131,9 @@ prepared = Table(
     _text("problem"),
 )
 
+# Files that no row refers to any more, noted in the transaction that made them obsolete, until they are gone.
+removals = Table("removals", metadata, Column("file", String, primary_key=True))
+
 # The order in which searches answer: newest study first.
 Index(
     "studies_newest_first",

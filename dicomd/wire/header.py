@@ -10,6 +10,7 @@ from .elements import Buffer, Layout, actual_layout, items_of, layout, scan, val
 
 Path = tuple[int, ...]
 _CHARACTER_SET = 0x00080005
+_PIXEL_DATA = 0x7FE00010
 _TEXT = frozenset("LO LT PN SH ST UC UT".split())
 _WHOLE = frozenset("LT ST UT UR".split())
 _NUMBERS = {"US": "H", "SS": "h", "UL": "L", "SL": "l", "FL": "f", "FD": "d", "UV": "Q", "SV": "q"}
@@ -41,19 +42,24 @@ class Wanted:
         return max([*self.top, *self.nested])
 
 
-def read_values(data: Buffer, wanted: Wanted, start: int = 0, *, explicit: bool, little: bool = True) -> dict[Path, str]:
+def read_values(
+    data: Buffer, wanted: Wanted, start: int = 0, *, explicit: bool, little: bool = True, whole: bool = False
+) -> dict[Path, str]:
     """The wanted elements that are there, as text; several values (or those of several items) joined by `\\`.
 
     Numbers are decimal text, a name keeps its component groups; spaces around a value are not kept. The data set may be out
     of order; if it is in order, nothing behind the last wanted element is looked at. The layout is believed to the data
-    rather than to the caller.
+    rather than to the caller. `whole`: see also that every element up to and including Pixel Data is complete.
     """
     form = actual_layout(data, start, layout(explicit=explicit, little=little))
     found: dict[Path, str] = {}
     codecs: tuple[str, ...] = ("",)
     previous, top, nested = -1, wanted.top, wanted.nested
-    for tag, vr, offset, length in scan(data, start, explicit=form.explicit, little=form.little):
+    elements = scan(data, start, explicit=form.explicit, little=form.little)
+    for tag, vr, offset, length in elements:
         if tag > wanted.last and 0 <= previous < tag:
+            if whole and tag != _PIXEL_DATA:
+                _skip_to_pixels(elements)
             break
         previous = tag if tag > previous else 0xFFFFFFFF
         if tag in top:
@@ -67,6 +73,12 @@ def read_values(data: Buffer, wanted: Wanted, start: int = 0, *, explicit: bool,
     if (_CHARACTER_SET,) not in wanted.vrs:
         found.pop((_CHARACTER_SET,), None)
     return found
+
+
+def _skip_to_pixels(elements: Iterator[tuple[int, str, int, int]]) -> None:
+    for tag, _vr, _offset, _length in elements:
+        if tag == _PIXEL_DATA:
+            return
 
 
 def _read_items(

@@ -1,0 +1,123 @@
+"""The identifying header of an instance: the values of the index's columns, read from the data set without its pixels."""
+
+import zlib
+
+from attrs import frozen
+
+from ..model.identifiers import is_uid
+from ..model.keys import COLUMNS, Column
+from ..model.non_patient import SOP_CLASSES as NON_PATIENT
+from ..model.status import InvalidRequest, MalformedDataset
+from ..wire.elements import DEFLATED, Buffer, layout_of
+from ..wire.header import Wanted, read_values
+from .schema import is_number
+
+Values = dict[str, str | int | None]
+
+_READ: tuple[Column, ...] = tuple(column for column in COLUMNS if not column.computed)
+_WANTED = Wanted({column.path: column.vr for column in _READ})
+_NUMBERS = tuple((column.path, column.name) for column in _READ if is_number(column))
+_LISTS = tuple((column.path, column.name) for column in _READ if column.multiple)
+_TEXTS = tuple((column.path, column.name) for column in _READ if not is_number(column) and not column.multiple)
+# A deflated data set is inflated this far to find its header, and no further.
+_INFLATE_LIMIT = 32 << 20
+_INFLATE_STEP = 1 << 20
+
+
+@frozen
+class Header:
+    """What the index holds of an instance, by column name; absent text is "", absent numbers are None."""
+
+    values: Values
+
+    @property
+    def sop_class_uid(self) -> str:
+        return str(self.values["sop_class_uid"])
+
+    @property
+    def sop_instance_uid(self) -> str:
+        return str(self.values["sop_instance_uid"])
+
+    @property
+    def study_instance_uid(self) -> str:
+        return "" if self.is_non_patient else str(self.values["study_instance_uid"])
+
+    @property
+    def series_instance_uid(self) -> str:
+        return "" if self.is_non_patient else str(self.values["series_instance_uid"])
+
+    @property
+    def is_non_patient(self) -> bool:
+        return self.values["sop_class_uid"] in NON_PATIENT
+
+
+def read(data: Buffer, offset: int, transfer_syntax_uid: str, *, whole: bool = True) -> Header:
+    """The header of the data set at `offset`; raises `MalformedDataset`.
+
+    `whole`: also see that every element up to and including Pixel Data is complete.
+    """
+    if transfer_syntax_uid == DEFLATED:
+        return _read_deflated(data, offset)
+    form = layout_of(transfer_syntax_uid)
+    return _header(read_values(data, _WANTED, offset, explicit=form.explicit, little=form.little, whole=whole))
+
+
+def _header(found: dict[tuple[int, ...], str]) -> Header:
+    get = found.get
+    values: Values = {name: get(path, "") for path, name in _TEXTS}
+    for path, name in _NUMBERS:
+        values[name] = _number(get(path, ""))
+    for path, name in _LISTS:
+        text = get(path, "")
+        values[name] = f"\\{text}\\" if text else ""
+    return Header(values)
+
+
+def _number(text: str) -> int | None:
+    """A whole number that a database holds; anything else is taken as absent."""
+    if not text:
+        return None
+    try:
+        number = int(float(text.partition("\\")[0]))
+    except (ValueError, OverflowError):
+        return None
+    return number if -(1 << 31) <= number < 1 << 32 else None
+
+
+def _read_deflated(data: Buffer, position: int) -> Header:
+    """PS3.5 A.5: the data set is Explicit VR Little Endian behind a raw deflate stream; the whole stream is checked."""
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    inflated, rest, size = bytearray(), b"", 0
+    try:
+        while not inflater.eof and (rest or position < len(data)):
+            if not rest:
+                rest = bytes(data[position : position + _INFLATE_STEP])
+                position += len(rest)
+            piece = inflater.decompress(rest, _INFLATE_STEP)
+            rest, size = inflater.unconsumed_tail, size + len(piece)
+            if len(inflated) < _INFLATE_LIMIT:
+                inflated += piece
+    except zlib.error:
+        raise MalformedDataset("the deflated data set is damaged") from None
+    if not inflater.eof:
+        raise MalformedDataset("the deflated data set is truncated")
+    found = read_values(inflated, _WANTED, 0, explicit=True, whole=size <= _INFLATE_LIMIT)
+    return _header(found)
+
+
+def check_identity(header: Header) -> None:
+    """Refuse an instance that lacks UIDs, or whose UIDs are none: they become file names (PS3.5 9.1, PS3.4 B.2.3)."""
+    needed = [("sop_class_uid", 0x00080016), ("sop_instance_uid", 0x00080018)]
+    if not header.is_non_patient:
+        needed += [("study_instance_uid", 0x0020000D), ("series_instance_uid", 0x0020000E)]
+    for name, tag in needed:
+        uid = str(header.values[name])
+        where = f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
+        if not uid:
+            raise InvalidRequest(f"{where} {_keyword(name)} is missing", offending=(tag,))
+        if not is_uid(uid):
+            raise InvalidRequest(f"{where} {_keyword(name)} is not a UID", offending=(tag,))
+
+
+def _keyword(name: str) -> str:
+    return "".join({"sop": "SOP", "uid": "UID"}.get(word, word.capitalize()) for word in name.split("_"))

@@ -1,0 +1,293 @@
+"""Reception of one instance: its bytes to a synchronised spool file, its header read and checked, its file put in place.
+
+Blocking; run in the disk pool. Small instances are handled at once from memory; large ones pass through `Spool.write` piece by
+piece, so that memory stays bounded whatever their size.
+"""
+
+import errno
+import hashlib
+import mmap
+import os
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from attrs import define, field, frozen
+
+from ..model.identifiers import is_uid
+from ..model.non_patient import MEDIA_STORAGE_DIRECTORY
+from ..model.status import InvalidRequest, MalformedDataset, ServiceError, Status, StorageFull
+from ..wire.elements import DEFLATED, FileMeta, element_at, file_meta, file_meta_bytes, layout_of, scan
+from ..wire.header import Wanted, read_values
+from . import header as headers
+from .files import Folder, Placed
+from .header import Header
+from .instances import Arrival, key_of
+
+# What was already written is sent to the disk in steps of this size, so that the last synchronisation is short.
+_SYNC_STEP = 16 << 20
+_MOST_BUFFERS = 512
+_PREAMBLE = bytes(128)
+_PIXEL_DATA = 0x7FE00010
+_UNDEFINED = 0xFFFFFFFF
+_IDENTITY = Wanted({(0x00080016,): "UI", (0x00080018,): "UI"})
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@frozen
+class Rules:
+    """What the store takes: empty `sop_classes` means every class, 0 no limit."""
+
+    sop_classes: frozenset[str] = frozenset()
+    max_instance_bytes: int = 0
+    min_free_bytes: int = 0
+
+
+@frozen
+class Claim:
+    """What the sender says of an instance. Without UIDs a whole Part 10 file arrives, else the bare data set."""
+
+    sop_class_uid: str = ""
+    sop_instance_uid: str = ""
+    transfer_syntax_uid: str = ""
+    study_instance_uid: str = ""
+    calling_ae_title: str = ""
+    sent_by: str = ""
+
+    @property
+    def is_bare(self) -> bool:
+        return bool(self.transfer_syntax_uid)
+
+    def meta_bytes(self) -> bytes:
+        return file_meta_bytes(
+            self.sop_class_uid, self.sop_instance_uid, self.transfer_syntax_uid, source_ae_title=self.calling_ae_title
+        )
+
+
+@define(eq=False)
+class Spool:
+    """One instance on its way: the spool file that is written, and the digest of its data set."""
+
+    folder: Folder
+    rules: Rules
+    claim: Claim
+    path: str = field(init=False)
+    size: int = field(init=False, default=0)
+    # Known as soon as it was read, also when the instance is refused then.
+    header: Header | None = field(init=False, default=None)
+    stored_at: int = field(init=False, factory=time.time_ns)
+    _descriptor: int = field(init=False, default=-1)
+    _unsynchronised: int = field(init=False, default=0)
+    _digest: Any = field(init=False, factory=hashlib.sha256)
+    _meta: FileMeta | None = field(init=False, default=None)
+
+    def __attrs_post_init__(self) -> None:
+        self.path = self.folder.new_spool()
+
+    def write(self, chunks: Sequence[bytes | memoryview]) -> None:
+        """Append; the first call decides where the data set begins, so it must hold the whole File Meta Information."""
+        if self._meta is None:
+            chunks = self._begin(chunks)
+        for chunk in chunks:
+            self._digest.update(chunk)
+        self._append(chunks)
+
+    def _begin(self, chunks: Sequence[bytes | memoryview]) -> Sequence[bytes | memoryview]:
+        """Open the spool file and write the head of the Part 10 file; the rest of the chunks is data set."""
+        check_room(self.folder, self.rules)
+        data = b"".join(chunks)
+        self._meta, head, rest = split(data, self.claim)
+        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
+        self._descriptor = os.open(self.path, flags, 0o640)
+        self._append([head])
+        return [rest]
+
+    def _append(self, buffers: Sequence[bytes | memoryview]) -> None:
+        for start in range(0, len(buffers), _MOST_BUFFERS):
+            group = buffers[start : start + _MOST_BUFFERS]
+            total = sum(map(len, group))
+            written = os.writev(self._descriptor, group)
+            if written != total:
+                _write_rest(self._descriptor, b"".join(group)[written:])
+            self.size += total
+            self._unsynchronised += total
+        if self._unsynchronised >= _SYNC_STEP:
+            os.fdatasync(self._descriptor)
+            self._unsynchronised = 0
+
+    def finish(self) -> Arrival:
+        """Synchronise, read the header from the file, check it and put the file in place."""
+        if self._meta is None:
+            raise MalformedDataset("there is no data set")
+        os.utime(self._descriptor, ns=(self.stored_at, self.stored_at))
+        os.fsync(self._descriptor)
+        meta, descriptor = self._meta, os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            header = self.header = _header_of_file(descriptor, self.size, meta)
+        finally:
+            os.close(descriptor)
+        check(header, meta, self.claim, self.rules)
+        return self._place(header, meta)
+
+    def take(self, chunks: Sequence[bytes]) -> Arrival:
+        """A small instance in one go; nothing touches the disk before the header has been checked."""
+        data = b"".join(chunks)
+        check_room(self.folder, self.rules)
+        meta, head, dataset = split(data, self.claim)
+        header = self.header = headers.read(dataset, 0, meta.transfer_syntax_uid)
+        check(header, meta, self.claim, self.rules)
+        self._digest.update(dataset)
+        self._descriptor = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o640)
+        self._append([head, dataset])
+        os.utime(self._descriptor, ns=(self.stored_at, self.stored_at))
+        os.fsync(self._descriptor)
+        return self._place(header, meta)
+
+    def _place(self, header: Header, meta: FileMeta) -> Arrival:
+        self._close()
+        placed = self.folder.place(self.path, key_of(header))
+        return Arrival(
+            header,
+            meta.transfer_syntax_uid,
+            placed.file,
+            meta.dataset_offset,
+            self.size,
+            self._digest.digest(),
+            self.stored_at,
+            self.claim.sent_by,
+        )
+
+    def _close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def discard(self) -> None:
+        """Leave nothing of what was written; for an instance that was not placed."""
+        self._close()
+        self.folder.discard(self.path)
+
+
+def _write_rest(descriptor: int, rest: bytes) -> None:
+    view = memoryview(rest)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def check_room(folder: Folder, rules: Rules) -> None:
+    """Refuse before anything is written when too little space is left."""
+    if rules.min_free_bytes and folder.free_bytes() < rules.min_free_bytes:
+        raise StorageFull("the storage is full")
+
+
+def split(data: bytes, claim: Claim) -> tuple[FileMeta, bytes, memoryview]:
+    """What the File Meta Information says, the head of the file to write, and the beginning of the data set.
+
+    A sound head is kept but for its preamble, which could make the file something else as well (PS3.10 7.1). Where there is
+    none, one with parts missing, or one that names another instance than the data set, a new one is made.
+    """
+    if claim.is_bare:
+        head = claim.meta_bytes()
+        uids = (claim.sop_class_uid, claim.sop_instance_uid, claim.transfer_syntax_uid)
+        return FileMeta(*uids, len(head)), head, memoryview(data)
+    meta = file_meta(data)
+    dataset = memoryview(data)[meta.dataset_offset :]
+    sop_class_uid, sop_instance_uid = _identity(dataset, meta)
+    if meta.sound and (sop_class_uid, sop_instance_uid) == (meta.sop_class_uid, meta.sop_instance_uid):
+        return meta, _PREAMBLE + data[128 : meta.dataset_offset], dataset
+    head = file_meta_bytes(
+        sop_class_uid,
+        sop_instance_uid,
+        meta.transfer_syntax_uid,
+        implementation_class_uid=meta.implementation_class_uid,
+        implementation_version_name=meta.implementation_version_name,
+        source_ae_title=meta.source_ae_title,
+    )
+    return FileMeta(sop_class_uid, sop_instance_uid, meta.transfer_syntax_uid, len(head)), head, dataset
+
+
+def _identity(dataset: memoryview, meta: FileMeta) -> tuple[str, str]:
+    """SOP Class and SOP Instance UID of the data set; what its beginning does not tell is taken from the head."""
+    found: dict[tuple[int, ...], str] = {}
+    if meta.transfer_syntax_uid != DEFLATED:
+        form = layout_of(meta.transfer_syntax_uid)
+        found = read_values(dataset, _IDENTITY, 0, explicit=form.explicit, little=form.little)
+    return found.get((0x00080016,)) or meta.sop_class_uid, found.get((0x00080018,)) or meta.sop_instance_uid
+
+
+def check(header: Header, meta: FileMeta, claim: Claim, rules: Rules) -> None:
+    """Raise the refusal that the header deserves (PS3.4 B.2.3)."""
+    if claim.sop_instance_uid and not is_uid(claim.sop_instance_uid):
+        raise ServiceError("Affected SOP Instance UID is not a UID", Status.INVALID_SOP_INSTANCE, offending=(0x00001000,))
+    if MEDIA_STORAGE_DIRECTORY in (header.sop_class_uid, meta.sop_class_uid):
+        raise ServiceError("a media storage directory is not an instance to keep", Status.SOP_CLASS_NOT_SUPPORTED)
+    headers.check_identity(header)
+    if claim.is_bare and claim.sop_class_uid != header.sop_class_uid:
+        raise InvalidRequest("(0008,0016) SOPClassUID is not Affected SOP Class UID", offending=(0x00080016,))
+    if claim.is_bare and claim.sop_instance_uid != header.sop_instance_uid:
+        raise InvalidRequest("(0008,0018) SOPInstanceUID is not Affected SOP Instance UID", offending=(0x00080018,))
+    if claim.study_instance_uid and claim.study_instance_uid != header.study_instance_uid:
+        raise InvalidRequest("(0020,000D) StudyInstanceUID is not that of the target study", offending=(0x0020000D,))
+    if rules.sop_classes and header.sop_class_uid not in rules.sop_classes:
+        raise ServiceError("the SOP class is not taken here", Status.SOP_CLASS_NOT_SUPPORTED)
+
+
+def _header_of_file(descriptor: int, size: int, meta: FileMeta) -> Header:
+    """The header of a large spooled file, through a map of it that touches few of its pages."""
+    offset, syntax = meta.dataset_offset, meta.transfer_syntax_uid
+    if size <= offset:
+        raise MalformedDataset("there is no data set")
+    with mmap.mmap(descriptor, size, access=mmap.ACCESS_READ) as mapped:
+        header = headers.read(mapped, offset, syntax, whole=False)
+        if syntax != DEFLATED:
+            _check_complete(descriptor, mapped, offset, size, syntax)
+    return header
+
+
+def _check_complete(descriptor: int, mapped: mmap.mmap, offset: int, size: int, syntax: str) -> None:
+    """Every element up to and including Pixel Data is complete. Fragments are read without the map."""
+    form, position = layout_of(syntax), offset
+    for _tag, _vr, start, length in scan(mapped, offset, explicit=form.explicit, little=form.little, stop=_PIXEL_DATA):
+        position = start + length
+        if mapped[position : position + 8] == b"\xfe\xff\xdd\xe0\0\0\0\0":
+            position += 8
+    if position >= size:
+        return
+    tag, _vr, start, length = element_at(mapped, position, size, form)
+    if tag == _PIXEL_DATA and length == _UNDEFINED:
+        _check_fragments(descriptor, start, size)
+
+
+def _check_fragments(descriptor: int, position: int, size: int) -> None:
+    while True:
+        mark = os.pread(descriptor, 8, position)
+        if mark[:4] == b"\xfe\xff\xdd\xe0":
+            return
+        length = int.from_bytes(mark[4:], "little")
+        position += 8 + length
+        if mark[:4] != b"\xfe\xff\x00\xe0" or position > size:
+            raise MalformedDataset("(7FE0,0010) is not closed by a delimiter", offending=(_PIXEL_DATA,))
+
+
+def read_file(path: str) -> tuple[FileMeta, Header]:
+    """The head and the header of a Part 10 file that is in the store."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        meta = file_meta(os.pread(descriptor, 65536, 0))
+        return meta, _header_of_file(descriptor, os.fstat(descriptor).st_size, meta)
+    finally:
+        os.close(descriptor)
+
+
+def refusal(error: BaseException) -> ServiceError:
+    """What the sender is told of an error: a refusal as it is, a full disk as such, all else as a processing failure."""
+    if isinstance(error, ServiceError):
+        return error
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return StorageFull("the storage is full")
+    return ServiceError("the instance could not be stored", Status.PROCESSING_FAILURE)
+
+
+def placed(spool: Spool, arrival: Arrival) -> Placed:
+    """The arrival's file with the spool name that it still has."""
+    return Placed(spool.path, arrival.file)

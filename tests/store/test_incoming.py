@@ -1,0 +1,156 @@
+"""Reception of an instance: what is refused, and what the file then holds."""
+
+import hashlib
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from dicomd.model.status import ServiceError, Status
+from dicomd.store.files import Folder
+from dicomd.store.incoming import Claim, Rules, Spool, read_file
+from dicomd.store.instances import Arrival
+from dicomd.wire.elements import file_meta, scan
+from tests.data import pydicom_file, shared, shared_files
+
+MR = "MR_small.dcm"
+
+
+class SpoolCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.folder = Folder(str(Path(self.mktemp()).absolute()))
+        self.folder.open()
+        self.addCleanup(self.folder.close)
+
+    def take(self, data: bytes, claim: Claim | None = None, rules: Rules | None = None) -> Arrival:
+        spool = Spool(self.folder, rules or Rules(), claim or Claim())
+        try:
+            return spool.take([data])
+        finally:
+            spool.discard()
+
+    def take_in_pieces(self, data: bytes, claim: Claim | None = None, size: int = 5000) -> Arrival:
+        spool = Spool(self.folder, Rules(), claim or Claim())
+        try:
+            for start in range(0, len(data), size):
+                spool.write([data[start : start + size]])
+            return spool.finish()
+        finally:
+            spool.discard()
+
+    def refused(self, data: bytes, claim: Claim | None = None, rules: Rules | None = None) -> ServiceError:
+        error = self.assertRaises(ServiceError, self.take, data, claim, rules)
+        self.assertEqual(list(self.folder.files()), [])
+        return error
+
+
+class TakeTests(SpoolCase):
+    def test_a_part_10_file_stays_as_received(self) -> None:
+        """All but the preamble, which is zeroed."""
+        data = b"MM\0*" + bytes(pydicom_file(MR).read_bytes()[4:])
+        arrival = self.take(data)
+        self.assertEqual(Path(self.folder.path(arrival.file)).read_bytes(), bytes(128) + data[128:])
+        self.assertEqual(arrival.digest, hashlib.sha256(data[arrival.dataset_offset :]).digest())
+        self.assertEqual(arrival.file_size, len(data))
+
+    def test_a_bare_data_set_gets_a_head(self) -> None:
+        """The three UIDs of the command and the context, and the sender (PS3.10 7.1)."""
+        data = pydicom_file(MR).read_bytes()
+        meta = file_meta(data)
+        claim = Claim(meta.sop_class_uid, meta.sop_instance_uid, meta.transfer_syntax_uid, calling_ae_title="MODALITY")
+        arrival = self.take(data[meta.dataset_offset :], claim)
+        stored = Path(self.folder.path(arrival.file)).read_bytes()
+        written = file_meta(stored)
+        self.assertTrue(written.sound)
+        self.assertEqual((written.sop_instance_uid, written.source_ae_title), (meta.sop_instance_uid, "MODALITY"))
+        self.assertEqual(stored[arrival.dataset_offset :], data[meta.dataset_offset :])
+
+    def test_in_pieces_is_the_same(self) -> None:
+        """A large instance leaves the same file, digest and header as a small one."""
+        for path in shared_files("transfer-syntaxes"):
+            data = path.read_bytes()
+            small, large = self.take(data), self.take_in_pieces(data)
+            self.assertEqual(
+                (small.header, small.digest, small.file_size, small.dataset_offset),
+                (large.header, large.digest, large.file_size, large.dataset_offset),
+                path,
+            )
+            self.assertEqual(
+                Path(self.folder.path(small.file)).read_bytes(), Path(self.folder.path(large.file)).read_bytes(), path
+            )
+
+    def test_the_time_of_arrival_is_that_of_the_file(self) -> None:
+        """So that the order of arrival survives the index."""
+        arrival = self.take(pydicom_file(MR).read_bytes())
+        self.assertEqual(Path(self.folder.path(arrival.file)).stat().st_mtime_ns, arrival.stored_at)
+
+    def test_every_valid_file_is_taken(self) -> None:
+        """And can be read back from the store; a head that names another instance is set right."""
+        for path in [file for file in shared_files() if file.suffix != ".wl"]:
+            arrival = self.take(path.read_bytes())
+            meta, header = read_file(self.folder.path(arrival.file))
+            self.assertEqual((header, meta.dataset_offset), (arrival.header, arrival.dataset_offset), path)
+            self.assertEqual(meta.sop_instance_uid, header.sop_instance_uid, path)
+
+
+class RefusalTests(SpoolCase):
+    def test_not_dicom(self) -> None:
+        """C000, nothing left."""
+        for data in (b"", b"hello" * 100, b"\x89PNG" + bytes(500)):
+            self.assertEqual(self.refused(data).status, Status.CANNOT_UNDERSTAND)
+
+    def test_truncated_anywhere(self) -> None:
+        """A file that ends inside any of its elements is refused, from memory and from the disk."""
+        data = pydicom_file(MR).read_bytes()
+        ends = {offset + length for _tag, _vr, offset, length in scan(data, 334, explicit=True)}
+        for end in sorted({*range(200, 2000, 7), len(data) - 200} - ends):
+            self.assertIn(self.refused(data[:end]).status, (Status.CANNOT_UNDERSTAND, Status.IDENTIFIER_MISMATCH), end)
+            self.assertRaises(ServiceError, self.take_in_pieces, data[:end])
+        self.assertEqual(list(self.folder.files()), [])
+
+    def test_contradictions(self) -> None:
+        """A data set that is not what the command says (PS3.4 B.2.3, A900), or not of the target study."""
+        data = pydicom_file(MR).read_bytes()
+        meta = file_meta(data)
+        dataset = data[meta.dataset_offset :]
+        other_class = Claim("1.2.3", meta.sop_instance_uid, meta.transfer_syntax_uid)
+        other_instance = Claim(meta.sop_class_uid, "1.2.3", meta.transfer_syntax_uid)
+        self.assertEqual(self.refused(dataset, other_class).status, Status.IDENTIFIER_MISMATCH)
+        self.assertEqual(self.refused(dataset, other_instance).status, Status.IDENTIFIER_MISMATCH)
+        self.assertEqual(self.refused(data, Claim(study_instance_uid="1.2.3")).status, Status.IDENTIFIER_MISMATCH)
+
+    def test_affected_uid_that_is_none(self) -> None:
+        """0117 for the command's own UID."""
+        data = pydicom_file(MR).read_bytes()
+        meta = file_meta(data)
+        claim = Claim(meta.sop_class_uid, "../../etc/passwd", meta.transfer_syntax_uid)
+        self.assertEqual(self.refused(data[meta.dataset_offset :], claim).status, Status.INVALID_SOP_INSTANCE)
+
+    def test_uids_that_are_no_file_names(self) -> None:
+        """Path traversal and other nonsense is refused before anything is named after it."""
+        for row in [*sorted(shared("malformed").glob("uid_*.dcm")), shared("malformed/all_four_uids_traversal.dcm")]:
+            self.assertEqual(self.refused(row.read_bytes()).status, Status.IDENTIFIER_MISMATCH, row)
+
+    def test_directories(self) -> None:
+        """A DICOMDIR is no instance."""
+        for path in (shared("dicomdir")).rglob("DICOMDIR*"):
+            self.assertEqual(self.refused(path.read_bytes()).status, Status.SOP_CLASS_NOT_SUPPORTED, path)
+
+    def test_only_the_configured_classes(self) -> None:
+        """0122 for what `sop_classes` does not name."""
+        rules = Rules(frozenset({"1.2.3"}))
+        self.assertEqual(self.refused(pydicom_file(MR).read_bytes(), rules=rules).status, Status.SOP_CLASS_NOT_SUPPORTED)
+
+    def test_full(self) -> None:
+        """A700 when the configured space is not free."""
+        rules = Rules(min_free_bytes=1 << 60)
+        self.assertEqual(self.refused(pydicom_file(MR).read_bytes(), rules=rules).status, Status.OUT_OF_RESOURCES)
+
+    def test_malformed_files(self) -> None:
+        """Whatever is wrong with a file, it is taken or refused; never another error, nothing left in the spool."""
+        for path in sorted(shared("malformed").glob("*.dcm")):
+            for take in (self.take, self.take_in_pieces):
+                try:
+                    take(path.read_bytes())
+                except ServiceError as error:
+                    self.assertNotEqual(error.status, Status.PROCESSING_FAILURE, path)
+        self.assertEqual(list(Path(self.folder.root, "spool").iterdir()), [])
