@@ -100,10 +100,10 @@ class Server(Service):
 
     def startService(self) -> None:
         super().startService()
+        self._start_parts()
         ensureDeferred(self._open()).addErrback(self._could_not_open)
 
     async def _open(self) -> None:
-        self._start_parts()
         for door in self._doors():
             port = await serverFromString(self.reactor, door.endpoint).listen(door.factory)
             self.ports[door.name] = port
@@ -112,16 +112,17 @@ class Server(Service):
 
     def _start_parts(self) -> None:
         """Blocking, before anything listens: the archive opens and recovers, the workers start."""
-        self.archive.open()
+        try:
+            self.archive.open()
+        except (StoreInUse, IndexUnusable) as error:
+            log.critical("the server could not start: {error}", error=error)
+            raise SystemExit(f"dicomd: {error}") from None
         if self.archive.taken_back:
             log.info("{count} instances that were never acknowledged were taken back", count=self.archive.taken_back)
         self.workers.start()
 
     def _could_not_open(self, failure: Any) -> None:
-        if failure.check(StoreInUse, IndexUnusable):
-            log.critical("the server could not start: {error}", error=failure.getErrorMessage())
-        else:
-            log.failure("the server could not start", failure)
+        log.failure("the server could not start", failure)
         if self.reactor.running:
             self.reactor.stop()
 
