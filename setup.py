@@ -26,6 +26,7 @@ setup(
         "orjson>=3.10",
         "jellyfish>=1.1",
         "lxml>=5.2",
+        "hl7>=0.4.5",
         "numpy>=1.26",
         "pillow>=10.3",
         "imagecodecs>=2025.3",

@@ -32,7 +32,6 @@ from .store.index import IndexUnusable
 from .web import app
 from .web.health import Health
 from .web.routes import Route
-from .web.stow import Stow
 from .workers import Workers
 
 log = Logger()
@@ -84,7 +83,7 @@ class Server(Service):
 
     def _rows(self) -> list[Route]:
         """The resources of the HTTP door."""
-        return [*Health(__version__, self._open_doors).routes(), *Stow(self.storage).routes()]
+        return [*Health(__version__, self._open_doors).routes()]
 
     def _dimse_services(self) -> list[DimseService]:
         """The SOP classes of the DIMSE door."""

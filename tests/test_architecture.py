@@ -18,17 +18,19 @@ OURS = {
     "services": {"model", "pixels", "store", "workers"},
     "web": {"model", "wire", "services"},
     "dimse": {"model", "wire", "services"},
+    "mllp": {"model", "wire", "services"},
     "config": {"model"},
 }
 # third-party package -> the packages of ours that may import it
 THEIRS = {
-    "twisted": {"workers", "web", "dimse", "tap"},
+    "twisted": {"workers", "web", "dimse", "mllp", "tap"},
     "klein": {"web"},
     "werkzeug": {"web", "wire"},
     "pynetdicom": {"wire", "dimse"},
     "sqlalchemy": {"store"},
     "sqlite3": {"store"},
     "lxml": {"wire"},
+    "hl7": {"wire"},
     "PIL": {"pixels"},
     "imagecodecs": {"pixels"},
     "gdcm": {"pixels"},

@@ -151,3 +151,71 @@ Index("patients_by_name", patients.c.patient_name_key)
 Index("series_by_uid", series.c.series_instance_uid)
 Index("instances_by_uid", instances.c.sop_instance_uid, unique=True)
 Index("instances_of_series", instances.c.series_row)
+
+# Modality worklist (PS3.4 K): one row a scheduled procedure step; `attributes` is the whole entry as DICOM JSON.
+scheduled_steps = Table(
+    "scheduled_steps",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    _text("accession_number"),
+    _text("step_id"),
+    _text("requested_procedure_id"),
+    _text("study_instance_uid"),
+    _text("patient_id"),
+    _text("patient_name_key"),
+    _text("modality"),
+    # As \A\B\, and the start as YYYYMMDD and time of day: what modalities ask for.
+    _text("station_ae_titles"),
+    _text("start_date"),
+    _text("start_time"),
+    _text("state"),
+    Column("attributes", String, nullable=False),
+    # The file of the watched folder it came from, "" for the other ways in.
+    _text("origin"),
+    Column("changed_at", Integer, nullable=False),
+    UniqueConstraint("accession_number", "step_id"),
+)
+
+# Modality performed procedure steps (PS3.4 F).
+performed_steps = Table(
+    "performed_steps",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("sop_instance_uid", String, nullable=False, unique=True),
+    _text("state"),
+    Column("attributes", String, nullable=False),
+    Column("changed_at", Integer, nullable=False),
+)
+
+# Which scheduled steps a performed step fulfils, by their identity: the worklist entry may be gone, or come later.
+fulfilments = Table(
+    "fulfilments",
+    metadata,
+    Column("performed_row", Integer, ForeignKey("performed_steps.id"), primary_key=True),
+    Column("accession_number", String, primary_key=True),
+    Column("step_id", String, primary_key=True),
+)
+
+# Messages to other application entities, delivered in order for each of them, kept until delivered or expired.
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("ae_title", String, nullable=False),
+    # N-CREATE, N-SET or N-EVENT-REPORT
+    Column("operation", String, nullable=False),
+    Column("sop_class_uid", String, nullable=False),
+    Column("sop_instance_uid", String, nullable=False),
+    Column("event_type_id", Integer, nullable=False, server_default="0"),
+    Column("attributes", String, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    # Seconds since 1970
+    Column("due_at", Integer, nullable=False),
+    Column("expires_at", Integer, nullable=False),
+)
+
+Index("scheduled_steps_by_start", scheduled_steps.c.start_date, scheduled_steps.c.start_time, scheduled_steps.c.id)
+Index("scheduled_steps_by_patient_id", scheduled_steps.c.patient_id)
+Index("scheduled_steps_by_origin", scheduled_steps.c.origin)
+Index("fulfilments_by_step", fulfilments.c.accession_number, fulfilments.c.step_id)
+Index("outbox_by_peer", outbox.c.ae_title, outbox.c.id)

@@ -1,0 +1,1 @@
+"""The HL7 door: orders by MLLP (HL7 v2 transport)."""
