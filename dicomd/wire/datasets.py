@@ -1,7 +1,7 @@
 """Data sets as they travel and lie in files <-> the attributes of the core (PS3.5, PS3.18 F).
 
 The ways in and out: `decode` and `encode` for bytes in one of the uncompressed layouts, `from_json`, `to_json`, `from_xml` and
-`to_xml` for the web, `metadata` for what the archive tells of a stored instance.
+`to_xml` for the web, (in a module of its own) `metadata` for what the archive tells of a stored instance.
 """
 
 import zlib
@@ -13,8 +13,12 @@ from ..model.status import MalformedDataset, TooLarge
 from .character_sets import UTF_8, codecs_of
 from .decoding import Decoder
 from .elements import DEFLATED, LONG_VRS, Layout, actual_layout, layout_of
+from .json_model import from_json, object_json, to_json
+from .native_model import from_xml, to_xml
 from .values import to_bytes
 from .vrs import KNOWN, dictionary_vr, settled_vr
+
+__all__ = ["decode", "deflate", "encode", "from_json", "from_xml", "inflate", "object_json", "to_json", "to_xml"]
 
 INFLATED_LIMIT = 256 << 20
 
@@ -84,7 +88,7 @@ def _encode(attributes: Attributes, form: Layout, codecs: tuple[str, ...], decla
             attribute: dict[str, Any] = {"vr": "CS", "Value": declared.split("\\")} if declared else {}
         else:
             attribute = attributes[key]
-        if attribute and "BulkDataURI" not in attribute:
+        if attribute and "BulkDataURI" not in attribute and key[:4] not in ("0000", "0002"):
             _encode_element(out, key, attribute, form, codecs)
     return b"".join(out)
 

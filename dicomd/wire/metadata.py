@@ -7,10 +7,10 @@ import orjson
 from attrs import frozen
 
 from ..model.attributes import Attributes
-from .character_sets import UTF_8
 from .datasets import inflate
 from .decoding import BulkData, Decoder, References
 from .elements import DEFLATED, Buffer, actual_layout, layout_of
+from .json_model import declared_utf_8
 
 # Stands in prepared metadata where the web door writes the service's base URL.
 BASE = "@@BASE@@"
@@ -49,12 +49,4 @@ def read(
     references = References(resource, inline_threshold)
     form = actual_layout(data, dataset_offset, layout_of(transfer_syntax))
     attributes = Decoder(data, form, references).decode(dataset_offset, len(data))
-    declare_utf_8(attributes)
-    return attributes, references.found, inflated
-
-
-def declare_utf_8(attributes: Attributes) -> None:
-    """JSON is UTF-8, and Specific Character Set says so when it is there at all (PS3.18 F.2)."""
-    declared = attributes.get("00080005")
-    if declared and declared.get("Value"):
-        declared["Value"] = [UTF_8]
+    return declared_utf_8(attributes), references.found, inflated

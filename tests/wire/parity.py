@@ -79,7 +79,7 @@ def meaning(attribute: dict[str, Any], key: str = "") -> Any:
 
 def _value(value: Any, vr: str) -> Any:
     if isinstance(value, dict):
-        return {group: text.strip() for group, text in value.items() if text} or None
+        return {group: text.strip(" ^") for group, text in value.items() if text.strip(" ^")} or None
     if isinstance(value, str) and vr in ("IS", "DS", "UV", "SV"):
         try:
             return float(value)
