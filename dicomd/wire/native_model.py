@@ -67,18 +67,23 @@ def _write_value(out: list[str], number: int, value: Any, vr: str) -> None:
                 out.append(f"<{group}>{_components(value[group])}</{group}>")
         out.append("</PersonName>")
     else:
-        out.append(f'<Value number="{number}">{escape(_legal(_text(value, vr)))}</Value>')
+        out.append(f'<Value number="{number}">{_escaped(_text(value, vr))}</Value>')
 
 
 def _components(group: str) -> str:
     names = zip(_COMPONENTS, group.split("^", 4), strict=False)
-    return "".join([f"<{name}>{escape(_legal(part))}</{name}>" for name, part in names if part])
+    return "".join([f"<{name}>{_escaped(part)}</{name}>" for name, part in names if part])
 
 
 def _text(value: Any, vr: str) -> str:
     if value is None:
         return ""
     return decimal_string(value) if vr == "DS" and isinstance(value, float) else str(value)
+
+
+def _escaped(text: str) -> str:
+    """A carriage return as a reference: a reader would make a line feed of it (XML 2.11)."""
+    return escape(_legal(text), {"\r": "&#13;"})
 
 
 def _legal(text: str) -> str:
