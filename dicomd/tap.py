@@ -20,7 +20,7 @@ from twisted.python import usage
 from . import __version__
 from . import config as configuration
 from .config import Config
-from .dimse.composite import Verification
+from .dimse.composite import StorageProvider, Verification
 from .dimse.listener import Listener
 from .dimse.service import Service as DimseService
 from .dimse.service import Services
@@ -87,7 +87,8 @@ class Server(Service):
 
     def _dimse_services(self) -> list[DimseService]:
         """The SOP classes of the DIMSE door."""
-        return [*Verification().services()]
+        storage = StorageProvider(self.storage, accept_unknown=self.config.dimse.accept_unknown_storage)
+        return [*Verification().services(), *storage.services()]
 
     def _doors(self) -> list[Door]:
         return [

@@ -1,5 +1,6 @@
 """C-ECHO and C-STORE as SCP (PS3.4 Annexes A and B; PS3.7 9.1.5 and 9.1.1)."""
 
+from ..model.identifiers import is_uid
 from ..model.status import ServiceError, Status
 from ..services.storage import Reception, Source, Storage
 from ..wire import sop_classes
@@ -52,11 +53,13 @@ class StorageProvider:
 
     def begin(self, association: Association, message: Message) -> Reception:
         """The data set begins to arrive; a refusal now spares nobody the bytes, but the disk."""
-        command = message.command
+        sop_instance_uid = message.command.affected_sop_instance_uid
+        if not is_uid(sop_instance_uid):
+            raise ServiceError("Affected SOP Instance UID is not a UID", Status.INVALID_SOP_INSTANCE)
         return self._storage.begin(
             Source("DIMSE", association.peer_host, association.peer_ae_title, association.own_ae_title),
             sop_class_uid=message.context.abstract_syntax,
-            sop_instance_uid=command.affected_sop_instance_uid,
+            sop_instance_uid=sop_instance_uid,
             transfer_syntax_uid=message.context.transfer_syntax,
         )
 
@@ -65,5 +68,8 @@ class StorageProvider:
         if message.sink is None:
             raise ServiceError("C-STORE without a data set", Status.CANNOT_UNDERSTAND)
         outcome = await self._storage.store(message.sink)
-        comment = as_comment(outcome.comment) if outcome.status else ""
-        await association.respond(message, outcome.status, error_comment=comment)
+        if outcome.status is Status.SUCCESS:
+            await association.respond(message, Status.SUCCESS)
+        else:
+            comment = as_comment(outcome.comment)
+            await association.respond(message, outcome.status, error_comment=comment, offending_elements=outcome.offending)
