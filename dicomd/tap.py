@@ -11,6 +11,7 @@ from attrs import define, field, frozen
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, ensureDeferred
 from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory
 from twisted.internet.threads import deferToThread
@@ -32,6 +33,7 @@ from .store.index import IndexUnusable
 from .web import app
 from .web.health import Health
 from .web.routes import Route
+from .web.stow import Stow
 from .workers import Workers
 
 log = Logger()
@@ -83,7 +85,10 @@ class Server(Service):
 
     def _rows(self) -> list[Route]:
         """The resources of the HTTP door."""
-        return [*Health(__version__, self._open_doors).routes()]
+        return [
+            *Health(__version__, self._open_doors).routes(),
+            *Stow(self.storage).routes(),
+        ]
 
     def _dimse_services(self) -> list[DimseService]:
         """The SOP classes of the DIMSE door."""
@@ -123,9 +128,11 @@ class Server(Service):
         self.workers.start()
 
     def _could_not_open(self, failure: Any) -> None:
-        log.failure("the server could not start", failure)
-        if self.reactor.running:
-            self.reactor.stop()
+        if failure.check(CannotListenError):
+            log.critical("the server could not start: {error}", error=failure.value)
+        else:
+            log.failure("the server could not start", failure)
+        self.reactor.callWhenRunning(self.reactor.stop)
 
     def stopService(self) -> "Deferred[None]":
         super().stopService()
