@@ -181,6 +181,6 @@ def _reach(text: str, start: int, codec: str) -> int:
             return count
         if wide and not encoded.startswith(b"\x1b" + _SEQUENCES[codec]):
             return count
-        if codec == "shift_jis" and len(encoded) != 1:
+        if codec == "shift_jis" and (len(encoded) != 1 or encoded.isascii() != character.isascii()):
             return count
     return len(text) - start
