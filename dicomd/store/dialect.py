@@ -59,6 +59,40 @@ def cursor(connection: Connection) -> Any:
     return connection.connection.cursor()
 
 
+# Every three characters of the names in a study, for wildcard keys that begin with an asterisk; names go with their owner.
+_EXTRAS = (
+    "CREATE VIRTUAL TABLE IF NOT EXISTS name_trigrams USING fts5(study, referring, tokenize='trigram case_sensitive 1')",
+    "CREATE TRIGGER IF NOT EXISTS names_of_study AFTER DELETE ON studies BEGIN"
+    " DELETE FROM names WHERE owner IN (1, 2) AND row = old.id; DELETE FROM name_trigrams WHERE rowid = old.id; END",
+    "CREATE TRIGGER IF NOT EXISTS names_of_patient AFTER DELETE ON patients BEGIN"
+    " DELETE FROM names WHERE owner = 0 AND row = old.id; END",
+)
+_TRIGRAMS = {
+    "study": (
+        "UPDATE name_trigrams SET study = ?2 WHERE rowid = ?1",
+        "INSERT INTO name_trigrams(rowid, study) VALUES (?1, ?2)",
+    ),
+    "referring": (
+        "UPDATE name_trigrams SET referring = ?2 WHERE rowid = ?1",
+        "INSERT INTO name_trigrams(rowid, referring) VALUES (?1, ?2)",
+    ),
+}
+
+
+def create_extras(connection: Connection) -> None:
+    """What the schema needs beyond its tables."""
+    for statement in _EXTRAS:
+        cursor(connection).execute(statement)
+
+
+def index_trigrams(connection: Connection, column: str, row: int, text: str) -> None:
+    """Remember what a study's names contain, so that `containing` finds it."""
+    run = cursor(connection).execute
+    update, insertion = _TRIGRAMS[column]
+    if not run(update, (row, text)).rowcount:
+        run(insertion, (row, text))
+
+
 def begin(connection: Connection) -> None:
     """Begin a transaction that sees one state of the database."""
     cursor(connection).execute("BEGIN")

@@ -110,6 +110,7 @@ def known(connection: Connection) -> dict[str, Any]:
 
 def _upgrade(connection: Connection, path: Path) -> None:
     schema.metadata.create_all(connection)
+    dialect.create_extras(connection)
     version = connection.scalar(select(schema.about.c.value).where(schema.about.c.name == "schema_version"))
     if version is None:
         connection.execute(insert(schema.about).values(name="schema_version", value=str(schema.VERSION)))

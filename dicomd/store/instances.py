@@ -13,12 +13,12 @@ from sqlalchemy import Connection, Table, bindparam, delete, func, insert, liter
 
 from ..model.identifiers import InstanceKey
 from ..model.keys import COLUMNS, Level
-from ..model.names import name_key
 from ..model.status import InvalidRequest, ServiceError, Status
-from . import fragments
+from . import fragments, name_index
 from .dialect import Statement
 from .header import Header
 from .index import known
+from .name_index import Owner
 from .schema import instances, patients, prepared, removals, series, studies
 
 _REMEMBERED = 500
@@ -106,10 +106,8 @@ _FIND_INSTANCE = Statement(
 )
 _INSERT_INSTANCE = _inserting(instances, "study_row", "series_row", *_IMAGE, "attributes", *_PLACE)
 _INSERT_SERIES = _inserting(series, "study_row", *_SERIES, "attributes", "source_at")
-_INSERT_STUDY = _inserting(
-    studies, "patient_row", *_STUDY, "patient_name_key", "referring_physician_name_key", "attributes", "source_at"
-)
-_INSERT_PATIENT = _inserting(patients, "key", *_PATIENT, "patient_name_key", "source_at")
+_INSERT_STUDY = _inserting(studies, "patient_row", *_STUDY, "attributes", "source_at")
+_INSERT_PATIENT = _inserting(patients, "key", *_PATIENT, "source_at")
 _COUNT_IN_SERIES = Statement(
     update(series)
     .where(series.c.id == bindparam("series_row"))
@@ -197,18 +195,13 @@ def _empty(values: Any, names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _insert_study(connection: Connection, arrival: Arrival) -> _Study:
-    values = {**arrival.header.values, **_study_derived(arrival.header.values), "source_at": arrival.stored_at}
+    values = {**arrival.header.values, "source_at": arrival.stored_at}
+    values["attributes"] = fragments.study(values)
     values["patient_row"] = _patient(connection, arrival.header.values, arrival.stored_at)
     (row,) = _INSERT_STUDY.run(connection, values).fetchone()
+    name_index.write(connection, Owner.STUDY, row, str(values["patient_name"]))
+    name_index.write(connection, Owner.REFERRING, row, str(values["referring_physician_name"]))
     return _Study(row, arrival.stored_at, _empty(values, _STUDY), set(), set(), {})
-
-
-def _study_derived(values: Any) -> dict[str, str]:
-    return {
-        "patient_name_key": name_key(values["patient_name"]),
-        "referring_physician_name_key": name_key(values["referring_physician_name"]),
-        "attributes": fragments.study(values),
-    }
 
 
 def _series(connection: Connection, arrival: Arrival, study: _Study) -> _Series:
@@ -260,8 +253,10 @@ def _revise(connection: Connection, table: Table, row: int, changes: Mapping[str
     found = connection.execute(select(table).where(table.c.id == row)).mappings().one()
     merged: dict[str, Any] = {**found, **changes, "source_at": source_at}
     if table is studies:
-        merged |= _study_derived(merged)
+        merged["attributes"] = fragments.study(merged)
         merged["patient_row"] = _patient(connection, merged, source_at)
+        for owner, name in ((Owner.STUDY, "patient_name"), (Owner.REFERRING, "referring_physician_name")):
+            name_index.write(connection, owner, row, merged[name], before=found[name])
     else:
         merged["attributes"] = fragments.series(merged)
     different = {name: value for name, value in merged.items() if value != found[name]}
@@ -283,13 +278,15 @@ def _patient(connection: Connection, values: Any, at: int) -> int:
     key = patient_key(values)
     row = connection.execute(select(patients).where(patients.c.key == key)).mappings().first()
     if row is None:
-        derived = {"key": key, "patient_name_key": name_key(values["patient_name"]), "source_at": at}
-        (new,) = _INSERT_PATIENT.run(connection, {**{name: values[name] for name in _PATIENT}, **derived}).fetchone()
+        given = {name: values[name] for name in _PATIENT}
+        (new,) = _INSERT_PATIENT.run(connection, {**given, "key": key, "source_at": at}).fetchone()
+        name_index.write(connection, Owner.PATIENT, new, values["patient_name"])
         return int(new)
     changes = {name: values[name] for name in _PATIENT if values[name] and (at < row["source_at"] or not row[name])}
     if changes:
         merged = {**row, **changes}
-        changes |= {"patient_name_key": name_key(merged["patient_name"]), "source_at": min(at, row["source_at"])}
+        name_index.write(connection, Owner.PATIENT, row["id"], merged["patient_name"], before=row["patient_name"])
+        changes |= {"source_at": min(at, row["source_at"])}
         connection.execute(update(patients).where(patients.c.id == row["id"]).values(changes))
     return int(row["id"])
 

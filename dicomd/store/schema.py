@@ -66,7 +66,6 @@ patients = Table(
     Column("id", Integer, primary_key=True),
     Column("key", String, nullable=False, unique=True),
     *_search_columns(Level.PATIENT),
-    _text("patient_name_key"),
     # When the instance was stored that gave the attributes: the first stored one does, later ones fill what is empty.
     Column("source_at", Integer, nullable=False),
 )
@@ -78,9 +77,6 @@ studies = Table(
     Column("patient_row", Integer, ForeignKey("patients.id"), nullable=False),
     *_search_columns(Level.PATIENT),
     *_search_columns(Level.STUDY),
-    # Names normalised for matching without regard to case and accents (`model.names.name_key`).
-    _text("patient_name_key"),
-    _text("referring_physician_name_key"),
     # The members of the ready DICOM JSON object, without braces: patient and study attributes.
     _text("attributes"),
     Column("source_at", Integer, nullable=False),
@@ -131,6 +127,18 @@ prepared = Table(
     _text("problem"),
 )
 
+# Names in the forms in which they are compared (`name_index`): component groups and words. `row`: of the patient or study.
+names = Table(
+    "names",
+    metadata,
+    Column("owner", Integer, primary_key=True, autoincrement=False),
+    Column("row", Integer, primary_key=True, autoincrement=False),
+    Column("kind", Integer, primary_key=True, autoincrement=False),
+    Column("text", String, primary_key=True),
+    _text("sound"),
+    sqlite_with_rowid=False,
+)
+
 # Files that no row refers to any more, noted in the transaction that made them obsolete, until they are gone.
 removals = Table("removals", metadata, Column("file", String, primary_key=True))
 
@@ -143,11 +151,11 @@ Index(
 )
 Index("studies_by_uid", studies.c.study_instance_uid, unique=True)
 Index("studies_by_patient_id", studies.c.patient_id)
-Index("studies_by_patient_name", studies.c.patient_name_key)
 Index("studies_by_accession_number", studies.c.accession_number)
 Index("studies_of_patient", studies.c.patient_row)
 Index("patients_by_id", patients.c.patient_id)
-Index("patients_by_name", patients.c.patient_name_key)
+Index("names_by_text", names.c.owner, names.c.kind, names.c.text, names.c.row)
+Index("names_by_sound", names.c.owner, names.c.sound, names.c.row, sqlite_where=names.c.sound != "")
 Index("series_by_uid", series.c.series_instance_uid)
 Index("instances_by_uid", instances.c.sop_instance_uid, unique=True)
 Index("instances_of_series", instances.c.series_row)
