@@ -4,9 +4,12 @@ import functools
 import warnings
 import zlib
 from pathlib import Path
+from typing import Any
 
 from attrs import frozen
-from pydicom import Dataset, dcmread
+from pydicom import Dataset, FileMetaDataset, dcmread
+from pydicom.encaps import encapsulate
+from pydicom.uid import UID
 
 from dicomd.model.status import MalformedDataset
 from dicomd.model.transfer_syntaxes import transfer_syntax
@@ -95,3 +98,16 @@ def dataset(path: Path) -> Dataset:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return dcmread(path, force=True)
+
+
+def decoded_by_pydicom(image: ImagePixel, transfer_syntax_uid: str, frame: bytes) -> Any:
+    """The samples of a single monochrome frame."""
+    made = Dataset()
+    made.file_meta = FileMetaDataset()
+    made.file_meta.TransferSyntaxUID = UID(transfer_syntax_uid)
+    made.Rows, made.Columns, made.SamplesPerPixel = image.rows, image.columns, image.samples_per_pixel
+    made.BitsAllocated, made.BitsStored, made.HighBit = image.bits_allocated, image.bits_stored, image.bits_stored - 1
+    made.PixelRepresentation, made.PhotometricInterpretation = image.pixel_representation, image.photometric_interpretation
+    made.PixelData = encapsulate([frame])
+    made["PixelData"].is_undefined_length = True
+    return made.pixel_array

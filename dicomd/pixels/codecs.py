@@ -1,0 +1,328 @@
+"""One frame, encoded or decoded: arrays of samples on one side, the bytes of a transfer syntax on the other.
+
+`decode` gives what any transfer syntax holds or raises `Undecodable`; it never gives a frame that contradicts its description.
+`encode` makes the lossless syntaxes in `ENCODED`, and is exact.
+"""
+
+import struct
+import zlib
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any, TypeAlias
+
+import imagecodecs
+import jpeg_ls
+import numpy as np
+
+from ..model.status import NotAcceptable, Undecodable
+from ..model.transfer_syntaxes import (
+    DEFLATED_FRAMES,
+    ENCAPSULATED_UNCOMPRESSED,
+    EXPLICIT_LITTLE,
+    HTJ2K_LOSSLESS,
+    HTJ2K_LOSSLESS_RPCL,
+    JPEG_2000_LOSSLESS,
+    JPEG_LS_LOSSLESS,
+    RLE_LOSSLESS,
+)
+from . import codestream
+from .image import ImagePixel
+
+Array: TypeAlias = np.ndarray[Any, Any]
+
+# A code stream of JPEG 2000 is decoded by this many threads: a reader waits for one frame at a time.
+JPEG_2000_THREADS = 2
+
+
+def decode(image: ImagePixel, data: bytes, *, vr: str = "OW") -> tuple[Array, ImagePixel]:
+    """Samples of a frame (rows x columns, or rows x columns x samples), and their description as native little endian pixels.
+
+    YBR_FULL_422 and the colour spaces of JPEG and JPEG 2000 come out as RGB where the decoder does that (PS3.5 8.2); of single
+    bits an array of 0 and 1. `vr` matters for big endian words only.
+    """
+    image.check()
+    if image.syntax.stream or image.syntax.referenced:
+        raise Undecodable("video streams and referenced pixel data are not decoded")
+    if not image.syntax.encapsulated:
+        return native(image, data, vr), image.but(transfer_syntax_uid=EXPLICIT_LITTLE)
+    decoder = _DECODERS.get(image.syntax.media_type) or _RAW.get(image.transfer_syntax_uid)
+    if decoder is None:
+        raise Undecodable(f"pixels of transfer syntax {image.transfer_syntax_uid} are not decoded")
+    try:
+        array, image = decoder(image, data)
+    except (RuntimeError, ValueError, OverflowError, MemoryError, TypeError, zlib.error):
+        raise Undecodable("the compressed frame cannot be decoded") from None
+    wanted = (image.rows, image.columns, image.samples_per_pixel)
+    if array.size != image.rows * image.columns * image.samples_per_pixel:
+        raise Undecodable(f"the frame decodes to {array.shape}, its description says {wanted}")
+    array = array.reshape(wanted[:2] if wanted[2] == 1 else wanted)
+    return array, image.but(transfer_syntax_uid=EXPLICIT_LITTLE, planar_configuration=0)
+
+
+def native(image: ImagePixel, data: bytes, vr: str = "OW") -> Array:
+    """The samples in the bytes of a native frame (PS3.5 8.1); a frame of single bits begins at bit 0 here.
+
+    YBR_FULL_422 stays as it is: rows x columns x 2 samples.
+    """
+    if len(data) < image.frame_bytes:
+        raise Undecodable(f"a frame has {len(data)} of {image.frame_bytes} bytes")
+    if image.bits_allocated == 12:
+        raise Undecodable("pixels of 12 bits allocated are not decoded")
+    shape: tuple[int, ...] = (image.rows, image.columns)
+    data = data[: image.frame_bytes]
+    if not image.syntax.little:
+        data = swapped(data, image.bits_allocated, vr)
+    if image.bits_allocated == 1:
+        return np.unpackbits(np.frombuffer(data, "u1"), count=image.frame_bits, bitorder="little").reshape(shape)
+    samples = image.frame_bits // (image.rows * image.columns * image.bits_allocated)
+    array = np.frombuffer(data, _type(image))
+    if samples > 1 and image.planar_configuration and samples == image.samples_per_pixel:
+        return array.reshape(samples, *shape).transpose(1, 2, 0)
+    return array.reshape(shape if samples == 1 else (*shape, samples))
+
+
+def swapped(data: bytes, bits_allocated: int, vr: str) -> bytes:
+    """Big endian words as little endian: of samples, or of 16 bits where smaller samples are packed in OW (PS3.5 8.1.1)."""
+    size = bits_allocated // 8 if bits_allocated > 8 else (2 if vr == "OW" else 1)
+    if size == 1:
+        return data
+    whole = len(data) // size * size
+    return np.frombuffer(data[:whole], f"<u{size}").byteswap().tobytes() + data[whole:]
+
+
+def to_native(array: Array, image: ImagePixel) -> bytes:
+    """The bytes of a native little endian frame that stands alone."""
+    if image.bits_allocated == 1:
+        return np.packbits(array.reshape(-1), bitorder="little").tobytes()
+    return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+
+
+def _type(image: ImagePixel) -> "np.dtype[Any]":
+    return np.dtype(f"<{'i' if image.pixel_representation else 'u'}{max(1, image.bits_allocated // 8)}")
+
+
+def _measured(image: ImagePixel, data: bytes) -> codestream.Size:
+    """The stream's own size, when it is the size that the description states; components and bits may be unknown (0)."""
+    size = codestream.size(data)
+    if (size.rows, size.columns) != (image.rows, image.columns) or size.components not in (0, image.samples_per_pixel):
+        raise Undecodable(
+            f"the compressed frame is {size.columns} x {size.rows} x {size.components}, its description says "
+            f"{image.columns} x {image.rows} x {image.samples_per_pixel}"
+        )
+    if size.bits > max(image.bits_allocated, 8):
+        raise Undecodable(f"the compressed frame has {size.bits} bits, more than Bits Allocated")
+    return size
+
+
+def _fitted(array: Array, image: ImagePixel, bits: int) -> Array:
+    """Samples of `bits` bits as the description wants them: sign extended or not, in words of Bits Allocated."""
+    if image.bits_allocated == 1:
+        return (array != 0).astype("u1")
+    size = array.dtype.itemsize
+    samples, spare = array.view(f"{'i' if image.pixel_representation else 'u'}{size}"), 8 * size - bits
+    if spare > 0 and image.pixel_representation:
+        samples = samples << spare >> spare
+    elif spare > 0:
+        samples = samples & ((1 << bits) - 1)
+    return samples.astype(_type(image), copy=False)
+
+
+def _ended(data: bytes) -> None:
+    """A stream that is cut off has no EOI: decoders fill up with grey, or look for more bits for a long time."""
+    if data.rfind(b"\xff\xd9", -64) < 0:
+        raise Undecodable("the JPEG stream has no end")
+
+
+def _jpeg(image: ImagePixel, data: bytes) -> tuple[Array, ImagePixel]:
+    size = _measured(image, data)
+    _ended(data)
+    if image.samples_per_pixel != 3:
+        return _fitted(imagecodecs.jpeg8_decode(data), image, size.bits), image
+    if image.syntax.lossless:
+        # Lossless: components as they were given to the encoder, whatever colour space they are in.
+        array = imagecodecs.jpeg8_decode(data, colorspace="RGB", outcolorspace="RGB")
+        return _fitted(array, image, size.bits), image
+    untransformed = size.transform == 0 or (size.transform is None and image.photometric_interpretation == "RGB")
+    array = imagecodecs.jpeg8_decode(data, colorspace="RGB" if untransformed else "YCBCR", outcolorspace="RGB")
+    return _fitted(array, image, size.bits), image.but(photometric_interpretation="RGB")
+
+
+def _jpeg_ls(image: ImagePixel, data: bytes) -> tuple[Array, ImagePixel]:
+    size = _measured(image, data)
+    _ended(data)
+    return _fitted(imagecodecs.jpegls_decode(data), image, size.bits), image
+
+
+def _jpeg2000(image: ImagePixel, data: bytes) -> tuple[Array, ImagePixel]:
+    size = _measured(image, data)
+    array = imagecodecs.jpeg2k_decode(data, numthreads=JPEG_2000_THREADS)
+    return _fitted(array, image, size.bits), _without_component_transform(image)
+
+
+def _without_component_transform(image: ImagePixel) -> ImagePixel:
+    """Decoders undo the component transformation of JPEG 2000 (PS3.3 C.7.6.3.1.2: YBR_ICT, YBR_RCT)."""
+    return image.but(photometric_interpretation="RGB") if image.photometric_interpretation in ("YBR_ICT", "YBR_RCT") else image
+
+
+def _jpeg_xl(image: ImagePixel, data: bytes) -> tuple[Array, ImagePixel]:
+    _measured(image, data)
+    array = imagecodecs.jpegxl_decode(data)
+    if array.dtype.kind not in "ui" or array.dtype.itemsize > max(1, image.bits_allocated // 8):
+        raise Undecodable("the compressed frame has more bits than Bits Allocated")
+    described = image.but(photometric_interpretation="RGB") if image.samples_per_pixel == 3 else image
+    return _fitted(array, image, min(8 * array.dtype.itemsize, max(image.bits_stored, 1))), described
+
+
+def _rle(image: ImagePixel, data: bytes) -> tuple[Array, ImagePixel]:
+    """PS3.5 Annex G: planes of bytes, most significant first, sample after sample; of single bits, one of packed bytes."""
+    pixels, words = image.rows * image.columns, max(1, image.bits_allocated // 8)
+    plane = pixels if image.bits_allocated > 1 else image.frame_bytes
+    if len(data) < 64:
+        raise Undecodable("the RLE header is cut off")
+    count, *starts = struct.unpack_from("<16I", data)
+    if count != words * image.samples_per_pixel or count > 15:
+        raise Undecodable(f"the RLE frame has {count} segments, its description asks for {words * image.samples_per_pixel}")
+    bounds = [*starts[:count], len(data)]
+    if bounds[0] < 64 or any(low >= high for low, high in pairwise(bounds)):
+        raise Undecodable("the RLE segments do not lie one behind the other in the frame")
+    planes = np.empty((count, plane), "u1")
+    for number, (low, high) in enumerate(pairwise(bounds)):
+        decoded = imagecodecs.packbits_decode(data[low:high])
+        if len(decoded) < plane:
+            raise Undecodable("an RLE segment is too short")
+        planes[number] = np.frombuffer(decoded, "u1", plane)
+    if image.bits_allocated == 1:
+        return native(image.but(transfer_syntax_uid=EXPLICIT_LITTLE), planes.tobytes()), image
+    samples = planes.reshape(image.samples_per_pixel, words, pixels)[:, ::-1].transpose(2, 0, 1)
+    return np.ascontiguousarray(samples).view(_type(image)), image
+
+
+def _uncompressed(image: ImagePixel, data: bytes) -> tuple[Array, ImagePixel]:
+    plain = image.but(transfer_syntax_uid=EXPLICIT_LITTLE)
+    return native(plain, data), plain
+
+
+def _deflated(image: ImagePixel, data: bytes) -> tuple[Array, ImagePixel]:
+    plain = image.but(transfer_syntax_uid=EXPLICIT_LITTLE)
+    return _uncompressed(plain, zlib.decompressobj(-15).decompress(data, plain.frame_bytes))
+
+
+Decoder = Callable[[ImagePixel, bytes], tuple[Array, ImagePixel]]
+_DECODERS: dict[str, Decoder] = {
+    "image/jpeg": _jpeg,
+    "image/jls": _jpeg_ls,
+    "image/jp2": _jpeg2000,
+    "image/jpx": _jpeg2000,
+    "image/jphc": _jpeg2000,
+    "image/jxl": _jpeg_xl,
+    "image/dicom-rle": _rle,
+}
+_RAW: dict[str, Decoder] = {ENCAPSULATED_UNCOMPRESSED: _uncompressed, DEFLATED_FRAMES: _deflated}
+
+
+def encode(array: Array, image: ImagePixel, transfer_syntax_uid: str) -> tuple[bytes, ImagePixel]:
+    """A native frame in one of the `ENCODED` syntaxes, losslessly, and the description that goes with it.
+
+    Raises `NotAcceptable` when that syntax cannot hold such pixels.
+    """
+    encoder = _ENCODERS.get(transfer_syntax_uid)
+    if encoder is None:
+        raise NotAcceptable(f"pixels are not encoded in transfer syntax {transfer_syntax_uid}")
+    if image.bits_allocated not in (8, 16) and (transfer_syntax_uid != RLE_LOSSLESS or image.bits_allocated not in (32, 64)):
+        raise NotAcceptable(f"pixels of {image.bits_allocated} bits are not encoded in transfer syntax {transfer_syntax_uid}")
+    if image.samples_per_pixel not in (1, 3) or array.shape[2:] not in ((), (3,)):
+        raise NotAcceptable("pixels of this many samples, or with fewer colour samples than pixels, are not compressed")
+    try:
+        narrow = image.bits_stored <= 8 and transfer_syntax_uid != RLE_LOSSLESS and _within(array, image)
+        small = array.astype(f"{array.dtype.kind}1") if narrow else array
+        data, photometric = encoder(np.ascontiguousarray(small), image)
+    except (RuntimeError, ValueError, MemoryError):
+        raise NotAcceptable(f"these pixels cannot be encoded in transfer syntax {transfer_syntax_uid}") from None
+    described = image.but(transfer_syntax_uid=transfer_syntax_uid, photometric_interpretation=photometric, planar_configuration=0)
+    return data + b"\0" * (len(data) % 2), described
+
+
+def _within(array: Array, image: ImagePixel) -> bool:
+    """Whether no bits beyond Bits Stored are used (old overlays are kept there): only then may they be left out."""
+    if image.bits_stored >= 8 * array.dtype.itemsize:
+        return True
+    return bool(np.array_equal(_fitted(array, image, image.bits_stored), array))
+
+
+def _bits(array: Array, image: ImagePixel) -> int:
+    return image.bits_stored if _within(array, image) else 8 * array.dtype.itemsize
+
+
+def _encode_rle(array: Array, image: ImagePixel) -> tuple[bytes, str]:
+    size = array.dtype.itemsize
+    planes = array.astype(array.dtype.newbyteorder("<"), copy=False).view("u1").reshape(image.rows, image.columns, -1)
+    order = [size * sample + byte for sample in range(image.samples_per_pixel) for byte in reversed(range(size))]
+    segments = [imagecodecs.packbits_encode(np.ascontiguousarray(planes[:, :, index])) for index in order]
+    segments = [segment + b"\0" * (len(segment) % 2) for segment in segments]
+    if len(segments) > 15:
+        raise NotAcceptable("such pixels need more than the 15 segments that RLE has")
+    starts = np.cumsum([64] + [len(segment) for segment in segments])[:-1].tolist()
+    header = struct.pack("<16I", len(segments), *starts, *[0] * (15 - len(segments)))
+    return b"".join((header, *segments)), image.photometric_interpretation
+
+
+def _encode_jpeg_ls(array: Array, image: ImagePixel) -> tuple[bytes, str]:
+    """JPEG-LS knows no sign: the bits of signed samples are encoded as they are, without those above Bits Stored."""
+    bits, whole = max(_bits(array, image), 2), array.view(f"u{array.dtype.itemsize}")
+    if bits < 8 * array.dtype.itemsize:
+        size = (image.rows, image.columns, image.samples_per_pixel)
+        try:
+            data = jpeg_ls.encode_buffer((whole & ((1 << bits) - 1)).tobytes(), *size, bits, interleave_mode=_interleave(image))
+        except RuntimeError:  # its buffer is too small for very small images
+            return imagecodecs.jpegls_encode(whole), image.photometric_interpretation
+        return bytes(data), image.photometric_interpretation
+    return imagecodecs.jpegls_encode(whole), image.photometric_interpretation
+
+
+def _interleave(image: ImagePixel) -> int:
+    return 2 if image.samples_per_pixel > 1 else 0
+
+
+def _encode_jpeg2000(array: Array, image: ImagePixel) -> tuple[bytes, str]:
+    transform = image.photometric_interpretation == "RGB"
+    bits = max(_bits(array, image), 2)
+    data = imagecodecs.jpeg2k_encode(array, reversible=True, codecformat="j2k", bitspersample=bits, mct=transform)
+    return data, "YBR_RCT" if transform else image.photometric_interpretation
+
+
+def _encode_htj2k(array: Array, image: ImagePixel) -> tuple[bytes, str]:
+    return _high_throughput(array, image)
+
+
+def _encode_htj2k_rpcl(array: Array, image: ImagePixel) -> tuple[bytes, str]:
+    """PS3.5 A.4.7.2: RPCL order (the encoder's own), TLM markers, a smallest resolution of at most 64 samples."""
+    levels = max(1, (max(array.shape[:2]) // 64).bit_length())
+    return _high_throughput(array, image, resolutions=levels, tlm=True, tilepart=1)
+
+
+def _high_throughput(array: Array, image: ImagePixel, **options: Any) -> tuple[bytes, str]:
+    """The encoder takes the precision from the type of the array. Unsigned samples of fewer bits are shifted to around zero
+    and encoded as signed, and the precision is then written into SIZ: the decoder's level shift (ISO/IEC 15444-1 G.1) brings
+    them back."""
+    transform = image.photometric_interpretation == "RGB" and image.samples_per_pixel == 3
+    bits, whole = _bits(array, image), 8 * array.dtype.itemsize
+    if bits < whole and not image.pixel_representation:
+        array = (array.astype(f"i{array.dtype.itemsize}") - (1 << (bits - 1))).astype(f"i{array.dtype.itemsize}")
+    data = imagecodecs.htj2k_encode(array, reversible=True, rgb=transform, **options)
+    if bits < whole:
+        depth = bytes([bits - 1 | (0x80 if image.pixel_representation else 0)])
+        sizes = bytearray(data)
+        for component in range(image.samples_per_pixel):
+            sizes[42 + 3 * component : 43 + 3 * component] = depth
+        data = bytes(sizes)
+    return data, "YBR_RCT" if transform else image.photometric_interpretation
+
+
+_ENCODERS: dict[str, Callable[[Array, ImagePixel], tuple[bytes, str]]] = {
+    RLE_LOSSLESS: _encode_rle,
+    JPEG_LS_LOSSLESS: _encode_jpeg_ls,
+    JPEG_2000_LOSSLESS: _encode_jpeg2000,
+    HTJ2K_LOSSLESS: _encode_htj2k,
+    HTJ2K_LOSSLESS_RPCL: _encode_htj2k_rpcl,
+}
+ENCODED = frozenset(_ENCODERS)
