@@ -274,9 +274,9 @@ def _encode_jpeg_ls(array: Array, image: ImagePixel) -> tuple[bytes, str]:
         try:
             data = jpeg_ls.encode_buffer((whole & ((1 << bits) - 1)).tobytes(), *size, bits, interleave_mode=_interleave(image))
         except RuntimeError:  # its buffer is too small for very small images
-            return imagecodecs.jpegls_encode(whole), image.photometric_interpretation
+            return bytes(imagecodecs.jpegls_encode(whole)), image.photometric_interpretation
         return bytes(data), image.photometric_interpretation
-    return imagecodecs.jpegls_encode(whole), image.photometric_interpretation
+    return bytes(imagecodecs.jpegls_encode(whole)), image.photometric_interpretation
 
 
 def _interleave(image: ImagePixel) -> int:
@@ -287,7 +287,7 @@ def _encode_jpeg2000(array: Array, image: ImagePixel) -> tuple[bytes, str]:
     transform = image.photometric_interpretation == "RGB"
     bits = max(_bits(array, image), 2)
     data = imagecodecs.jpeg2k_encode(array, reversible=True, codecformat="j2k", bitspersample=bits, mct=transform)
-    return data, "YBR_RCT" if transform else image.photometric_interpretation
+    return bytes(data), "YBR_RCT" if transform else image.photometric_interpretation
 
 
 def _encode_htj2k(array: Array, image: ImagePixel) -> tuple[bytes, str]:
@@ -314,8 +314,8 @@ def _high_throughput(array: Array, image: ImagePixel, **options: Any) -> tuple[b
         sizes = bytearray(data)
         for component in range(image.samples_per_pixel):
             sizes[42 + 3 * component : 43 + 3 * component] = depth
-        data = bytes(sizes)
-    return data, "YBR_RCT" if transform else image.photometric_interpretation
+        data = sizes
+    return bytes(data), "YBR_RCT" if transform else image.photometric_interpretation
 
 
 _ENCODERS: dict[str, Callable[[Array, ImagePixel], tuple[bytes, str]]] = {
