@@ -5,7 +5,7 @@ are taken at any time. Knows PDUs and sockets only through `Link`.
 """
 
 from collections import deque
-from collections.abc import AsyncIterable, Awaitable, Iterator
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterator
 from typing import Any, Protocol
 
 from attrs import define, field
@@ -87,6 +87,7 @@ class Association:
     _queue: deque[Message] = field(factory=deque, init=False)
     _answers: dict[int, Answer] = field(factory=dict, init=False)
     _last_id: int = field(default=0, init=False)
+    _when_ended: list[Callable[[], object]] = field(factory=list, init=False)
 
     @property
     def is_busy(self) -> bool:
@@ -192,6 +193,13 @@ class Association:
         if not self.ended:
             self.link.abort(cause)
 
+    def when_ended(self, call: Callable[[], object]) -> None:
+        """Call when the association has ended, however it did."""
+        if self.ended:
+            call()
+        else:
+            self._when_ended.append(call)
+
     # What comes from the link
 
     def command_received(self, context_id: int, command: Command) -> None:
@@ -227,6 +235,8 @@ class Association:
         answers, self._answers = self._answers, {}
         for answer in answers.values():
             answer.deferred.errback(Failure(AssociationEnded()))
+        for call in self._when_ended:
+            call()
 
     # Requests of the peer
 
@@ -254,7 +264,7 @@ class Association:
         command, context, service = message.command, message.context, message.service
         normalized = command.command_field >= CommandField.N_EVENT_REPORT
         named = command.sop_class_uid
-        role = context.requestor_scp if self.is_requestor else context.requestor_scu
+        role = self._may_invoke(context, command.command_field)
         if command.command_field not in service.commands or (normalized and not role):
             return ServiceError("this operation is not defined for the SOP class", Status.UNRECOGNISED_OPERATION)
         if not role or (named and named != context.abstract_syntax and named not in service.command_classes):
@@ -263,6 +273,11 @@ class Association:
         if any(message.id == other.id and not other.is_answered for other in self._outstanding()):
             return ServiceError("this Message ID is already in use", Status.DUPLICATE_INVOCATION)
         return None
+
+    def _may_invoke(self, context: Context, command_field: int) -> bool:
+        """Whether the peer has the role for it: events are invoked by the SCP, all else by the SCU (PS3.7 10.1)."""
+        needs_scu = command_field != CommandField.N_EVENT_REPORT
+        return context.requestor_scu if needs_scu is not self.is_requestor else context.requestor_scp
 
     def _open_sink(self, message: Message) -> None:
         factory = message.service.sinks.get(message.command.command_field)

@@ -110,7 +110,8 @@ class Connection(Protocol):
 
     def _start_artim(self) -> None:
         self._stop_artim()
-        self._artim = self._clock.callLater(self._timeouts.artim, self._artim_expired)
+        if not self._lost:
+            self._artim = self._clock.callLater(self._timeouts.artim, self._artim_expired)
 
     def _stop_artim(self) -> None:
         if self._artim is not None and self._artim.active():
