@@ -22,10 +22,12 @@ from . import __version__
 from . import config as configuration
 from .config import Config
 from .dimse.composite import StorageProvider, Verification
-from .dimse.listener import Listener
+from .dimse.listener import Listener, timeouts_of
+from .dimse.outbound import Connector, DimseSender
 from .dimse.service import Service as DimseService
 from .dimse.service import Services
-from .services.hub import EventHub
+from .model.identifiers import Peer
+from .services.hub import EventHub, KnownPeers
 from .services.storage import Duplicates, Rules, Storage
 from .store.archive import Archive
 from .store.files import StoreInUse
@@ -80,6 +82,9 @@ class Server(Service):
         self.workers = Workers(self.archive.index, self.reactor.callFromThread)
         rules = Rules(frozenset(store.sop_classes), store.max_instance_bytes, store.min_free_bytes)
         self.storage = Storage(self.workers, self.archive.folder, self.hub, rules, Duplicates(store.duplicates))
+        self.peers = KnownPeers(Peer(remote.ae_title, remote.host, remote.port) for remote in self.config.remote_aes)
+        self.connector = Connector(self.config.dimse.ae_title, self.reactor, timeouts_of(self.config.dimse))
+        self.sender = DimseSender(self.connector)
         self.web = app.Door(self.config.http, self._rows(), self.reactor)
         self.dimse = Listener(self.config.dimse, Services(self._dimse_services()), self.reactor)
 
@@ -142,6 +147,7 @@ class Server(Service):
         doors = [door for door in self._doors() if door.name in self.ports]
         await DeferredList([self.ports[door.name].stopListening() for door in doors])
         await DeferredList([ensureDeferred(door.drain(DRAIN_SECONDS)) for door in doors])
+        self.connector.abort_all()
         await deferToThread(self._stop_parts)
 
     def _stop_parts(self) -> None:

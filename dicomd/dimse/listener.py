@@ -80,13 +80,16 @@ class Settings(Protocol):
     def response_timeout(self) -> float: ...
 
 
+def timeouts_of(settings: Settings) -> Timeouts:
+    """The timeouts that the configuration gives."""
+    return Timeouts(settings.artim_timeout, settings.idle_timeout, settings.response_timeout)
+
+
 class Accepted(Connection):
     """A connection that a peer opened."""
 
     def __init__(self, listener: "Listener", host: str) -> None:
-        settings = listener.settings
-        timeouts = Timeouts(settings.artim_timeout, settings.idle_timeout, settings.response_timeout)
-        super().__init__(UpperLayer(settings.max_pdu), listener.clock, timeouts)
+        super().__init__(UpperLayer(listener.settings.max_pdu), listener.clock, timeouts_of(listener.settings))
         self.host = host
         self._listener = listener
 

@@ -113,3 +113,14 @@ class Peers(Protocol):
     """The application entities that this server may call, by AE title."""
 
     def find(self, ae_title: str) -> Peer | None: ...
+
+
+class KnownPeers:
+    """Those of the configuration; an AE title is compared without surrounding spaces, as it stands otherwise."""
+
+    def __init__(self, peers: Iterable[Peer]) -> None:
+        self._by_title = {peer.ae_title.strip(): peer for peer in peers}
+
+    def find(self, ae_title: str) -> Peer | None:
+        """The peer of that AE title, if it is known."""
+        return self._by_title.get(ae_title.strip())
