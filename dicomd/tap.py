@@ -33,6 +33,7 @@ from .store.archive import Archive
 from .store.files import StoreInUse
 from .store.index import IndexUnusable
 from .web import app
+from .web.capabilities import Capabilities
 from .web.health import Health
 from .web.routes import Route
 from .web.stow import Stow
@@ -85,13 +86,15 @@ class Server(Service):
         self.peers = KnownPeers(Peer(remote.ae_title, remote.host, remote.port) for remote in self.config.remote_aes)
         self.connector = Connector(self.config.dimse.ae_title, self.reactor, timeouts_of(self.config.dimse))
         self.sender = DimseSender(self.connector)
-        self.web = app.Door(self.config.http, self._rows(), self.reactor)
+        self.capabilities = Capabilities(__version__)
+        self.web = app.Door(self.config.http, self._rows(), self.reactor, self.capabilities)
         self.dimse = Listener(self.config.dimse, Services(self._dimse_services()), self.reactor)
 
     def _rows(self) -> list[Route]:
         """The resources of the HTTP door."""
         return [
             *Health(__version__, self._open_doors).routes(),
+            *self.capabilities.routes(),
             *Stow(self.storage).routes(),
         ]
 
