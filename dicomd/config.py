@@ -16,7 +16,6 @@ import attrs
 from attrs import field, fields, frozen
 
 from .model.identifiers import is_ae_title, is_uid
-from .model.offerings import HTTP_SERVICES
 
 Check = Callable[[Any], bool]
 
@@ -57,6 +56,8 @@ def _is_network(text: str) -> bool:
     return True
 
 
+_LEAVE = "COMPLETED DISCONTINUED"
+_AES = "an AE title of the remote_aes"
 _URL = re.compile(r"https?://[^\s/?#]+(/[^\s?#]*)?")
 
 
@@ -84,7 +85,6 @@ class HttpConfig:
     max_body: int = _at_least(64 << 20, 1024)
     idle_timeout: float = _at_least(60.0, 1)
     access_log: bool = False
-    off: tuple[str, ...] = _each((), f"one of {', '.join(HTTP_SERVICES)}", lambda v: v in HTTP_SERVICES)
 
 
 @frozen
@@ -103,6 +103,26 @@ class DimseConfig:
 
 
 @frozen
+class WorklistConfig:
+    """`[worklist]`: the modality worklist, how entries come in and when they leave."""
+
+    path: str = ""
+    mllp_endpoint: str = ""
+    leave_when: tuple[str, ...] = _each(("COMPLETED", "DISCONTINUED"), "COMPLETED or DISCONTINUED", lambda v: v in _LEAVE.split())
+    keep_days: int = _at_least(30, 0)
+
+
+@frozen
+class MppsConfig:
+    """`[mpps]`: modality performed procedure steps, and who is told of them."""
+
+    validation: Literal["strict", "lenient"] = "strict"
+    forward_to: tuple[str, ...] = _each((), _AES, is_ae_title)
+    notify: tuple[str, ...] = _each((), _AES, is_ae_title)
+    keep_hours: int = _at_least(72, 1)
+
+
+@frozen
 class RemoteAE:
     """`[[remote_aes]]`: a peer that this server may call."""
 
@@ -118,6 +138,8 @@ class Config:
     store: StoreConfig = StoreConfig()
     http: HttpConfig = HttpConfig()
     dimse: DimseConfig = DimseConfig()
+    worklist: WorklistConfig = WorklistConfig()
+    mpps: MppsConfig = MppsConfig()
     remote_aes: tuple[RemoteAE, ...] = ()
 
 

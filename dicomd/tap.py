@@ -14,6 +14,7 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory
+from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 from twisted.python import usage
@@ -21,19 +22,26 @@ from twisted.python import usage
 from . import __version__
 from . import config as configuration
 from .config import Config
+from .dimse import modality as dimse_modality
 from .dimse.composite import StorageProvider, Verification
 from .dimse.listener import Listener, timeouts_of
 from .dimse.outbound import Connector, DimseSender
 from .dimse.service import Service as DimseService
 from .dimse.service import Services
+from .mllp import listener as mllp
 from .model.identifiers import Peer
+from .model.scheduled_steps import ScheduledState
 from .services.hub import EventHub, KnownPeers
+from .services.outbox import Outbox
+from .services.performed_steps import PerformedSteps
 from .services.storage import Duplicates, Rules, Storage
+from .services.worklist import Worklist
+from .services.worklist_folder import WatchedFolder
 from .store.archive import Archive
 from .store.files import StoreInUse
 from .store.index import IndexUnusable
 from .web import app
-from .web.capabilities import Capabilities
+from .web import modality as web_modality
 from .web.health import Health
 from .web.routes import Route
 from .web.stow import Stow
@@ -42,6 +50,7 @@ from .workers import Workers
 log = Logger()
 
 DRAIN_SECONDS = 3.0
+EXPIRY_SECONDS = 3600.0
 
 
 class Options(usage.Options):
@@ -86,28 +95,52 @@ class Server(Service):
         self.peers = KnownPeers(Peer(remote.ae_title, remote.host, remote.port) for remote in self.config.remote_aes)
         self.connector = Connector(self.config.dimse.ae_title, self.reactor, timeouts_of(self.config.dimse))
         self.sender = DimseSender(self.connector)
-        self.capabilities = Capabilities(__version__)
-        self.web = app.Door(self.config.http, self._rows(), self.reactor, self.capabilities)
+        self._join_modality()
+        self.web = app.Door(self.config.http, self._rows(), self.reactor)
         self.dimse = Listener(self.config.dimse, Services(self._dimse_services()), self.reactor)
+
+    def _join_modality(self) -> None:
+        """Worklist and performed steps, the watched folder and HL7."""
+        worklist, mpps = self.config.worklist, self.config.mpps
+        leave = tuple(ScheduledState(state) for state in worklist.leave_when)
+        self.worklist = Worklist(self.workers, self.reactor, leave, worklist.keep_days)
+        self.outbox = Outbox(self.workers, self.peers, self.sender, self.reactor, ensureDeferred)
+        lenient, keep = mpps.validation == "lenient", mpps.keep_hours * 3600
+        self.performed = PerformedSteps(
+            self.workers, self.hub, self.reactor, self.outbox.wake, lenient, mpps.forward_to, mpps.notify, keep
+        )
+        self.mllp = mllp.Listener(self.worklist, self.workers.disk, self.reactor)
+        self.expiry = LoopingCall(lambda: ensureDeferred(self.worklist.expire()))
+        self.expiry.clock = self.reactor
+        self.folder = WatchedFolder(worklist.path, self.worklist, self.workers, self.reactor, ensureDeferred)
 
     def _rows(self) -> list[Route]:
         """The resources of the HTTP door."""
         return [
             *Health(__version__, self._open_doors).routes(),
-            *self.capabilities.routes(),
             *Stow(self.storage).routes(),
+            *web_modality.ModalityWorklist(self.worklist, self.config.http.max_results).routes(),
+            *web_modality.PerformedProcedureSteps(self.performed).routes(),
         ]
 
     def _dimse_services(self) -> list[DimseService]:
         """The SOP classes of the DIMSE door."""
         storage = StorageProvider(self.storage, accept_unknown=self.config.dimse.accept_unknown_storage)
-        return [*Verification().services(), *storage.services()]
+        return [
+            *Verification().services(),
+            *storage.services(),
+            *dimse_modality.ModalityWorklist(self.worklist).services(),
+            *dimse_modality.PerformedProcedureSteps(self.performed).services(),
+        ]
 
     def _doors(self) -> list[Door]:
-        return [
+        doors = [
             Door("http", self.config.http.endpoint, self.web.site, self.web.drain),
             Door("dimse", self.config.dimse.endpoint, self.dimse, self.dimse.drain),
         ]
+        if self.config.worklist.mllp_endpoint:
+            doors.append(Door("mllp", self.config.worklist.mllp_endpoint, self.mllp, self.mllp.drain))
+        return doors
 
     def _open_doors(self) -> dict[str, bool]:
         return {door.name: door.name in self.ports for door in self._doors()}
@@ -122,7 +155,15 @@ class Server(Service):
             port = await serverFromString(self.reactor, door.endpoint).listen(door.factory)
             self.ports[door.name] = port
             log.info("{door} door open on {address}", door=door.name, address=port.getHost())
+        self._begin_to_watch()
         self.opened.callback(None)
+
+    def _begin_to_watch(self) -> None:
+        """What happens without a request: messages that wait for peers, the watched folder, expiry."""
+        self.outbox.wake()
+        if self.config.worklist.path:
+            self.folder.start()
+        self.expiry.start(EXPIRY_SECONDS)
 
     def _start_parts(self) -> None:
         """Blocking, before anything listens: the archive opens and recovers, the workers start."""
@@ -148,6 +189,10 @@ class Server(Service):
 
     async def _close(self) -> None:
         doors = [door for door in self._doors() if door.name in self.ports]
+        self.outbox.stop()
+        self.folder.stop()
+        if self.expiry.running:
+            self.expiry.stop()
         await DeferredList([self.ports[door.name].stopListening() for door in doors])
         await DeferredList([ensureDeferred(door.drain(DRAIN_SECONDS)) for door in doors])
         self.connector.abort_all()

@@ -82,8 +82,8 @@ class SubOperations:
     failed_uids: tuple[str, ...] = ()
 
 
-class Sender(Protocol):
-    """What the core sends to other application entities; the DIMSE door does it. Raises `ServiceError` when it cannot."""
+class Messenger(Protocol):
+    """N-service requests to other application entities; the DIMSE door makes them. Raises `ServiceError` when it cannot."""
 
     def event_report(
         self,
@@ -104,6 +104,10 @@ class Sender(Protocol):
         self, peer: Peer, sop_class_uid: str, sop_instance_uid: str, attributes: dict[str, dict[str, Any]]
     ) -> Awaitable[Status]:
         """N-SET (PS3.7 10.1.3)."""
+
+
+class Sender(Messenger, Protocol):
+    """What the core sends to other application entities, instances too."""
 
     def store_instances(self, peer: Peer, instances: Iterable[Any]) -> Awaitable[SubOperations]:
         """C-STORE of stored instances, as they are (PS3.4 C.4.2.2)."""

@@ -13,7 +13,7 @@ from attrs import define, field
 from ..model.status import ServiceError, Status
 from ..store import outbox
 from ..store.outbox import Letter
-from .hub import Clock, Peers, Sender, Timer
+from .hub import Clock, Messenger, Peers, Timer
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class Outbox:
 
     _workers: Writing
     _peers: Peers
-    _sender: Sender
+    _sender: Messenger
     _clock: Clock
     _start: Callable[[Awaitable[None]], object]
     _busy: set[str] = field(init=False, factory=set)

@@ -13,7 +13,7 @@ from itertools import count
 from typing import Any, Protocol
 
 from klein import Klein
-from twisted.internet.defer import CancelledError, Deferred, DeferredList, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -24,7 +24,6 @@ from werkzeug.exceptions import HTTPException
 from ..model.identifiers import is_uid
 from ..model.status import InvalidRequest, ServiceError
 from . import problems
-from .capabilities import Capabilities
 from .channel import DoorRequest, DoorSite
 from .cors import Cors
 from .problems import TITLES, HttpError
@@ -63,19 +62,14 @@ class Settings(Protocol):
     def idle_timeout(self) -> float: ...
     @property
     def access_log(self) -> bool: ...
-    @property
-    def off(self) -> tuple[str, ...]: ...
 
 
 class Door:
-    """The HTTP door: `rows` are all resources that exist; those of services that are off do not."""
+    """The HTTP door: `rows` are all resources that exist."""
 
-    def __init__(self, settings: Settings, rows: Iterable[Route], reactor: Any, capabilities: Capabilities | None = None) -> None:
+    def __init__(self, settings: Settings, rows: Iterable[Route], reactor: Any) -> None:
         self.settings = settings
-        self.table = RouteTable([row for row in rows if row.service not in settings.off], (settings.root, *FURTHER_ROOTS))
-        self._capabilities = None if capabilities is None or "capabilities" in settings.off else capabilities
-        if self._capabilities is not None:
-            self._capabilities.describe(self.table)
+        self.table = RouteTable(rows, (settings.root, *FURTHER_ROOTS))
         self.urls = Urls(settings.root, settings.public_url, settings.trusted_proxies)
         self.cors = Cors(settings.cors_origins)
         self.app = self._klein()
@@ -163,9 +157,7 @@ class Door:
         elif match is None:
             request.process()
         elif match.route is None:
-            maybeDeferred(self._options, request, match).addCallback(self._respond, request).addErrback(
-                self._answer_failure, request
-            )
+            self._respond(self._options(request, match), request)
         else:
             self.call(request, match.route, match.arguments)
 
@@ -261,14 +253,8 @@ class Door:
         return self._date
 
     def _options(self, request: DoorRequest, match: Match) -> Response:
-        """Methods; the answer to a preflight request, else the description of the resource (PS3.18 8.9)."""
-        preflight = self.cors.preflight(request, match.allowed)
-        if preflight or self._capabilities is None or request.header(b"Access-Control-Request-Method"):
-            response = Response(204)
-        else:
-            response = self._capabilities.options(request, match)
-        response.headers += [("Allow", ", ".join(match.allowed)), *preflight]
-        return response
+        allow = ("Allow", ", ".join(match.allowed))
+        return Response(204, headers=[allow, *self.cors.preflight(request, match.allowed)])
 
     def bare_refusal(self, error: HttpError) -> bytes:
         """The answer to what never became a request."""

@@ -13,7 +13,6 @@ from twisted.python.failure import Failure
 
 from dicomd.config import HttpConfig
 from dicomd.web.app import Door
-from dicomd.web.capabilities import Capabilities
 from dicomd.web.channel import DoorChannel
 from dicomd.web.routes import Route
 
@@ -118,10 +117,8 @@ def _parse(data: bytes, head: bool) -> tuple[Answer, bytes]:
     return Answer(status, headers, rest[:length]), rest[length:]
 
 
-def make_door(
-    rows: Iterable[Route], clock: Clock | None = None, *, capabilities: Capabilities | None = None, **settings: Any
-) -> Door:
-    return Door(evolve(HttpConfig(), **settings), rows, clock or Clock(), capabilities)
+def make_door(rows: Iterable[Route], clock: Clock | None = None, **settings: Any) -> Door:
+    return Door(evolve(HttpConfig(), **settings), rows, clock or Clock())
 
 
 def ask(
