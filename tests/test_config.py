@@ -43,7 +43,7 @@ class ExampleTests(SynchronousTestCase):
             if default is None:
                 self.assertRegex(text, rf"(?m)^#? ?{re.escape(key.rsplit('.', 1)[-1])} = ")
             else:
-                self.assertEqual(lookup(table, key), default, key)
+                self.assertEqual(lookup(table, key), list(default) if isinstance(default, tuple) else default, key)
 
     def test_names_the_remote_keys(self) -> None:
         """The repeated table is shown in a comment, with all its keys."""
