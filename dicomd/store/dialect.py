@@ -4,7 +4,7 @@ Everything else in `store` is SQLAlchemy Core or plain SQL that PostgreSQL under
 """
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -156,6 +156,12 @@ class Statement:
         if self._dialect is not connection.dialect:
             self._compile(connection.dialect)
         return cursor(connection).execute(self._text, [values[name] for name in self._names])
+
+    def run_many(self, connection: Connection, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Execute once for each of the named values."""
+        if self._dialect is not connection.dialect:
+            self._compile(connection.dialect)
+        cursor(connection).executemany(self._text, [[values[name] for name in self._names] for values in rows])
 
     def _compile(self, dialect: Dialect) -> None:
         compiled = self._statement.compile(dialect=dialect)

@@ -227,3 +227,110 @@ Index("scheduled_steps_by_patient_id", scheduled_steps.c.patient_id)
 Index("scheduled_steps_by_origin", scheduled_steps.c.origin)
 Index("fulfilments_by_step", fulfilments.c.accession_number, fulfilments.c.step_id)
 Index("outbox_by_peer", outbox.c.ae_title, outbox.c.id)
+# ---- Unified Procedure Steps (PS3.4 CC)
+
+# What is searched and sorted by; narrow rows. `start` is ScheduledProcedureStepStartDateTime in comparable form.
+# A Transaction UID is kept here only, never among the attributes. `final_at`: seconds since 1970 when the last state was reached.
+workitems = Table(
+    "workitems",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("sop_instance_uid", String, nullable=False, unique=True),
+    Column("state", String, nullable=False),
+    Column("start", String, nullable=False),
+    _text("transaction_uid"),
+    Column("final_at", Integer),
+    # A later item never gets the number of one that was deleted: subscriptions to all items are kept as ranges of numbers.
+    sqlite_autoincrement=True,
+)
+Index("workitems_by_start", workitems.c.start, workitems.c.id)
+Index("workitems_by_state", workitems.c.state, workitems.c.start, workitems.c.id)
+Index("workitems_to_expire", workitems.c.final_at, sqlite_where=workitems.c.final_at.is_not(None))
+
+# The DICOM JSON object of each item.
+workitem_attributes = Table(
+    "workitem_attributes",
+    metadata,
+    Column("workitem", Integer, ForeignKey("workitems.id"), primary_key=True, autoincrement=False),
+    Column("attributes", LargeBinary, nullable=False),
+)
+
+# One row for each value of each key of `model.workitem_keys`; state and start repeated, so that one range of it answers a search.
+workitem_keys = Table(
+    "workitem_keys",
+    metadata,
+    Column("path", String, primary_key=True),
+    Column("value", String, primary_key=True),
+    Column("start", String, primary_key=True),
+    Column("workitem", Integer, ForeignKey("workitems.id"), primary_key=True, autoincrement=False),
+    Column("state", String, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# Items that were held once, so that asking for them is answered with "gone".
+deleted_workitems = Table(
+    "deleted_workitems",
+    metadata,
+    Column("sop_instance_uid", String, primary_key=True),
+    Column("deleted_at", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# Application entities that subscribe, or did. `delivered`: the last event report that reached it.
+subscribers = Table(
+    "subscribers",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("ae_title", String, nullable=False, unique=True),
+    Column("delivered", Integer, nullable=False),
+)
+
+# Subscriptions to single items, and exceptions from those to all: `kind` as in `store.subscriptions.Kind`.
+subscriptions = Table(
+    "subscriptions",
+    metadata,
+    Column("workitem", Integer, ForeignKey("workitems.id"), primary_key=True, autoincrement=False),
+    Column("subscriber", Integer, ForeignKey("subscribers.id"), primary_key=True, autoincrement=False),
+    Column("kind", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+Index("subscriptions_of", subscriptions.c.subscriber, subscriptions.c.workitem)
+
+# Global subscriptions: all items from `first` to `last`, NULL while later ones are included. The oldest row that covers an item
+# decides. Initial events go out in portions: up to item `announce_to`, `announced` being the last one done.
+global_subscriptions = Table(
+    "global_subscriptions",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("subscriber", Integer, ForeignKey("subscribers.id"), nullable=False),
+    Column("kind", Integer, nullable=False),
+    Column("first", Integer, nullable=False),
+    Column("last", Integer),
+    Column("announced", Integer, nullable=False),
+    Column("announce_to", Integer, nullable=False),
+)
+
+# Filtered global subscriptions: `filter` is the JSON of the matching keys; items that matched have rows of their own.
+filtered_subscriptions = Table(
+    "filtered_subscriptions",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("subscriber", Integer, ForeignKey("subscribers.id"), nullable=False),
+    Column("kind", Integer, nullable=False),
+    Column("filter", String, nullable=False),
+    Column("announced", Integer, nullable=False),
+    Column("announce_to", Integer, nullable=False),
+    UniqueConstraint("subscriber", "filter"),
+)
+
+# Event reports not yet delivered to all `recipients` (numbers of subscribers, joined by commas).
+event_reports = Table(
+    "event_reports",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    _text("sop_instance_uid"),
+    Column("type", Integer, nullable=False),
+    Column("information", LargeBinary, nullable=False),
+    Column("recipients", String, nullable=False),
+    sqlite_autoincrement=True,
+)

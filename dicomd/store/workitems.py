@@ -1,0 +1,155 @@
+"""Unified Procedure Steps in the index: one item at a time. Searches are in `workitem_search`, subscriptions in `subscriptions`.
+
+The attributes of an item are one DICOM JSON object; its keys are rows of their own. The Transaction UID is never among either.
+"""
+
+from collections.abc import Iterable
+
+import orjson
+from attrs import frozen
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
+
+from ..model.attributes import Attributes
+from ..model.steps import State
+from ..model.workitem_keys import key_values, start
+from .dialect import Statement
+from .schema import deleted_workitems, workitem_attributes, workitem_keys, workitems
+
+
+@frozen
+class Workitem:
+    """An item as it is kept."""
+
+    id: int
+    sop_instance_uid: str
+    state: State
+    transaction_uid: str
+    attributes: Attributes
+
+
+_columns = (workitems.c.id, workitems.c.state, workitems.c.transaction_uid, workitem_attributes.c.attributes)
+_joined = workitems.c.id == workitem_attributes.c.workitem
+_find = Statement(select(*_columns).where(_joined, workitems.c.sop_instance_uid == bindparam("uid")))
+_find_by_id = Statement(select(workitems.c.sop_instance_uid, *_columns[1:]).where(_joined, workitems.c.id == bindparam("number")))
+_insert = Statement(
+    insert(workitems).values(
+        sop_instance_uid=bindparam("uid"), state=bindparam("state"), start=bindparam("start"), transaction_uid="", final_at=None
+    )
+)
+_update = Statement(
+    update(workitems)
+    .where(workitems.c.id == bindparam("number"))
+    .values(
+        state=bindparam("state"),
+        start=bindparam("start"),
+        transaction_uid=bindparam("transaction_uid"),
+        final_at=bindparam("final_at"),
+    )
+)
+_put_attributes = Statement(insert(workitem_attributes).values(workitem=bindparam("number"), attributes=bindparam("attributes")))
+_set_attributes = Statement(
+    update(workitem_attributes)
+    .where(workitem_attributes.c.workitem == bindparam("number"))
+    .values(attributes=bindparam("attributes"))
+)
+_put_key = Statement(
+    insert(workitem_keys).values(
+        path=bindparam("path"),
+        value=bindparam("value"),
+        start=bindparam("start"),
+        workitem=bindparam("number"),
+        state=bindparam("state"),
+    )
+)
+_this_key = (
+    (workitem_keys.c.path == bindparam("path"))
+    & (workitem_keys.c.value == bindparam("value"))
+    & (workitem_keys.c.start == bindparam("start"))
+    & (workitem_keys.c.workitem == bindparam("number"))
+)
+_drop_key = Statement(delete(workitem_keys).where(_this_key))
+_set_key = Statement(update(workitem_keys).where(_this_key).values(state=bindparam("state")))
+_uncover = Statement(delete(deleted_workitems).where(deleted_workitems.c.sop_instance_uid == bindparam("uid")))
+_was_deleted = Statement(select(deleted_workitems.c.deleted_at).where(deleted_workitems.c.sop_instance_uid == bindparam("uid")))
+
+
+def find(connection: Connection, uid: str) -> Workitem | None:
+    """The item with this SOP Instance UID."""
+    row = _find.run(connection, {"uid": uid}).fetchone()
+    return Workitem(row[0], uid, State(row[1]), row[2], orjson.loads(row[3])) if row else None
+
+
+def find_by_id(connection: Connection, number: int) -> Workitem | None:
+    """The item with this number."""
+    row = _find_by_id.run(connection, {"number": number}).fetchone()
+    return Workitem(number, row[0], State(row[1]), row[2], orjson.loads(row[3])) if row else None
+
+
+def read(connection: Connection, uid: str) -> bytes | None:
+    """The DICOM JSON object of an item, as it is sent."""
+    row = _find.run(connection, {"uid": uid}).fetchone()
+    return bytes(row[3]) if row else None
+
+
+def was_deleted(connection: Connection, uid: str) -> bool:
+    """Whether an item with this UID was held once."""
+    return _was_deleted.run(connection, {"uid": uid}).fetchone() is not None
+
+
+def add(connection: Connection, uid: str, attributes: Attributes) -> Workitem:
+    """Keep a new item in the state SCHEDULED."""
+    at = start(attributes)
+    values = {"uid": uid, "state": str(State.SCHEDULED), "start": at}
+    number = int(_insert.run(connection, values).lastrowid)
+    _put_attributes.run(connection, {"number": number, "attributes": _json(attributes)})
+    _put_key.run_many(connection, _key_rows(number, at, State.SCHEDULED, key_values(attributes)))
+    _uncover.run(connection, {"uid": uid})
+    return Workitem(number, uid, State.SCHEDULED, "", attributes)
+
+
+def save(connection: Connection, before: Workitem, after: Workitem, final_at: int | None = None) -> None:
+    """Write what changed of an item."""
+    number, at, was_at = after.id, start(after.attributes), start(before.attributes)
+    values = {"number": number, "state": str(after.state), "start": at, "transaction_uid": after.transaction_uid}
+    _update.run(connection, {**values, "final_at": final_at})
+    _set_attributes.run(connection, {"number": number, "attributes": _json(after.attributes)})
+    old, new = key_values(before.attributes), key_values(after.attributes)
+    same = old & new if at == was_at else set()
+    _drop_key.run_many(connection, _key_rows(number, was_at, before.state, old - same))
+    _put_key.run_many(connection, _key_rows(number, at, after.state, new - same))
+    if before.state is not after.state:
+        _set_key.run_many(connection, _key_rows(number, at, after.state, same))
+
+
+def remove(connection: Connection, item: Workitem, now: int) -> None:
+    """Delete an item and remember that it was held; who is subscribed to it is not looked at here."""
+    keys = key_values(item.attributes)
+    _drop_key.run_many(connection, _key_rows(item.id, start(item.attributes), item.state, keys))
+    connection.execute(delete(workitem_attributes).where(workitem_attributes.c.workitem == item.id))
+    connection.execute(delete(workitems).where(workitems.c.id == item.id))
+    connection.execute(insert(deleted_workitems).values(sop_instance_uid=item.sop_instance_uid, deleted_at=now))
+
+
+def finished_before(connection: Connection, moment: int, after: int, most: int) -> list[int]:
+    """Numbers above `after` of items whose final state was reached before `moment`."""
+    due = (workitems.c.final_at <= moment) & (workitems.c.id > after)
+    return list(connection.scalars(select(workitems.c.id).where(due).order_by(workitems.c.id).limit(most)))
+
+
+def forget_deleted(connection: Connection, moment: int) -> None:
+    """No longer remember items deleted before `moment`."""
+    connection.execute(delete(deleted_workitems).where(deleted_workitems.c.deleted_at < moment))
+
+
+def any_held(connection: Connection) -> bool:
+    """Whether there is any item."""
+    return connection.execute(select(workitems.c.id).limit(1)).first() is not None
+
+
+def _json(attributes: Attributes) -> bytes:
+    return orjson.dumps(attributes, option=orjson.OPT_SORT_KEYS)
+
+
+def _key_rows(number: int, at: str, state: State, keys: Iterable[tuple[str, str]]) -> list[dict[str, str | int]]:
+    shared: dict[str, str | int] = {"number": number, "start": at, "state": str(state)}
+    return [{"path": path, "value": value, **shared} for path, value in keys]
