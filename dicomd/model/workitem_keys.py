@@ -12,7 +12,7 @@ from typing import Any
 from . import names, times
 from . import workitem_attributes as ups
 from .attributes import Attributes, items, plain, values
-from .kinds import offset_of
+from .clocks import offset_of
 from .workitem_attributes import REQUIREMENTS, Requirement
 
 Path = tuple[str, ...]

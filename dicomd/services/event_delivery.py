@@ -1,0 +1,298 @@
+"""Delivery of event reports: to each subscriber in order and once, however slow, dead or far away the others are (PS3.4 CC.2.4).
+
+Reports were written in the transaction of what they tell; here is only who still waits for which. At most `bound` reports wait
+for a subscriber, the oldest are dropped. An open channel (a WebSocket) is fed at once, beginning with what waited; without one,
+reports go to the subscriber's configured application entity. A report counts as delivered when its channel says so, and is
+forgotten when all have it.
+
+Everything here runs in the reactor thread, except `announce` and `meet`.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Protocol
+
+from attrs import define, field
+
+from ..model.status import Busy
+from ..store import event_reports, subscriptions
+from ..store.event_reports import Report
+from .hub import Clock
+
+log = logging.getLogger(__name__)
+
+# Reports handed to a channel before it is asked again whether it can take more.
+PORTION = 256
+# How long it is gathered what was delivered, before it is written down.
+SETTLE_SECONDS = 0.05
+# Reports kept at hand for those who are a little behind.
+RECENT = 4096
+
+
+class Workers(Protocol):
+    """What is needed of the worker pools."""
+
+    def write(self, function: Callable[..., Any], *arguments: Any) -> Awaitable[Any]: ...
+
+    def read(self, function: Callable[..., Any], *arguments: Any) -> Awaitable[Any]: ...
+
+
+class Channel(Protocol):
+    """A way to a subscriber. What was given to `send` is answered with `Link.delivered` when it has arrived."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether it can take reports now; when it can again, it calls `Link.resume`."""
+
+    def send(self, reports: Sequence[Report]) -> None:
+        """Send these, in this order."""
+
+
+@define(eq=False)
+class Subscriber:
+    """An application entity and the numbers of the reports that it has not got yet; `id` is 0 until it subscribes."""
+
+    ae_title: str
+    id: int = 0
+    delivered: int = 0
+    waiting: deque[int] = field(factory=deque)
+    links: "list[Link]" = field(factory=list)
+    remote: "Link | None" = None
+    dropped: int = 0
+
+
+@define(eq=False)
+class Link:
+    """A channel that is open for a subscriber, and the last report that it was given."""
+
+    subscriber: Subscriber
+    channel: Channel
+    sent: int
+    delivery: "Delivery"
+    loading: bool = False
+
+    def resume(self) -> None:
+        """The channel can take reports again."""
+        self.delivery.feed(self)
+
+    def delivered(self, number: int) -> None:
+        """Every report up to this one has arrived."""
+        self.delivery.arrived(self.subscriber, min(number, self.sent))
+
+    def closed(self) -> None:
+        """The channel is gone; what it had not delivered goes on waiting."""
+        self.delivery.unlink(self)
+
+    def retry(self) -> None:
+        """What was given but not delivered is to be sent again, from the oldest."""
+        self.sent = self.subscriber.delivered
+        self.delivery.feed(self)
+
+
+class Delivery:
+    """Who waits for what.
+
+    `call_from_thread` runs a function in the reactor thread, `run` starts a coroutine there. `open_remote` makes the channel to
+    a subscriber's configured application entity, if it has one.
+    """
+
+    def __init__(
+        self,
+        workers: Workers,
+        clock: Clock,
+        call_from_thread: Callable[..., Any],
+        run: Callable[[Coroutine[Any, Any, None]], Any],
+        *,
+        bound: int,
+        open_remote: Callable[[Subscriber], Channel | None] = lambda subscriber: None,
+    ) -> None:
+        self._workers, self._clock, self._run, self._bound = workers, clock, run, bound
+        self._call_from_thread, self._open_remote = call_from_thread, open_remote
+        self._by_id: dict[int, Subscriber] = {}
+        self._by_title: dict[str, Subscriber] = {}
+        self._open: dict[int, int] = {}  # report -> how many still wait for it
+        self._recent: dict[int, Report] = {}
+        self._fresh: list[Report] = []
+        self._unsettled: dict[int, int] = {}
+        self._finished: list[int] = []
+        self._due = False
+
+    async def start(self) -> None:
+        """Take up what waited when the server stopped."""
+        known, waiting = await self._workers.read(_everything)
+        for number, ae_title, delivered in known:
+            self._met(number, ae_title, delivered)
+        for report, recipients in waiting:
+            late = [self._by_id[number] for number in recipients if self._by_id[number].delivered < report]
+            self._open[report] = len(late) + 1
+            for subscriber in late:
+                self._wait(subscriber, report)
+            self._release(report)
+        for subscriber in self._by_id.values():
+            self._feed_all(subscriber)
+
+    async def stop(self) -> None:
+        """Write down what was delivered; the channels are closed before."""
+        while self._unsettled or self._finished:
+            await self._write_down()
+
+    # ---- from the writing thread
+
+    def announce(self, reports: Sequence[Report]) -> None:
+        """New reports, durable now, in the order of their numbers."""
+        self._call_from_thread(self._take, reports)
+
+    def meet(self, number: int, ae_title: str) -> None:
+        """A subscriber that is new; before its first report."""
+        self._call_from_thread(self._met, number, ae_title, 0)
+
+    def _met(self, number: int, ae_title: str, delivered: int) -> None:
+        subscriber = self._by_title.setdefault(ae_title, Subscriber(ae_title))
+        subscriber.id, subscriber.delivered = number, delivered
+        self._by_id[number] = subscriber
+
+    def _take(self, reports: Sequence[Report]) -> None:
+        """Gather what one commit brings, so that each channel is written to once."""
+        if not self._fresh:
+            self._clock.callLater(0, self._distribute)
+        self._fresh.extend(reports)
+
+    def _distribute(self) -> None:
+        fresh, self._fresh = self._fresh, []
+        concerned: dict[int, Subscriber] = {}
+        for report in fresh:
+            self._open[report.id] = len(report.recipients) + 1
+            self._recent[report.id] = report
+            for number in report.recipients:
+                concerned[number] = subscriber = self._by_id[number]
+                self._wait(subscriber, report.id)
+            self._release(report.id)
+        for number in list(self._recent)[: max(0, len(self._recent) - RECENT)]:
+            del self._recent[number]
+        for subscriber in concerned.values():
+            self._feed_all(subscriber)
+
+    # ---- who waits
+
+    def backlog(self, ae_title: str) -> int:
+        """How many reports wait for a subscriber."""
+        subscriber = self._by_title.get(ae_title)
+        return len(subscriber.waiting) if subscriber else 0
+
+    def knows(self, ae_title: str) -> bool:
+        """Whether this application entity subscribed once or has a channel open."""
+        return ae_title in self._by_title
+
+    def _wait(self, subscriber: Subscriber, report: int) -> None:
+        subscriber.waiting.append(report)
+        if len(subscriber.waiting) > self._bound:
+            if subscriber.dropped == 0:
+                log.warning(
+                    "%s is away: more than %d event reports wait, the oldest are dropped", subscriber.ae_title, self._bound
+                )
+            subscriber.dropped += 1
+            self._release(subscriber.waiting.popleft())
+
+    def arrived(self, subscriber: Subscriber, number: int) -> None:
+        """A subscriber has everything up to this report."""
+        if number <= subscriber.delivered:
+            return
+        while subscriber.waiting and subscriber.waiting[0] <= number:
+            self._release(subscriber.waiting.popleft())
+        subscriber.delivered, subscriber.dropped = number, 0
+        self._unsettled[subscriber.id] = number
+        self._settle()
+
+    def _release(self, report: int) -> None:
+        self._open[report] -= 1
+        if not self._open[report]:
+            del self._open[report]
+            self._finished.append(report)
+            self._settle()
+
+    # ---- writing down
+
+    def _settle(self) -> None:
+        if not self._due:
+            self._due = True
+            self._clock.callLater(SETTLE_SECONDS, self._settle_now)
+
+    def _settle_now(self) -> None:
+        self._due = False
+        self._run(self._write_down())
+
+    async def _write_down(self) -> None:
+        delivered, self._unsettled = self._unsettled, {}
+        finished, self._finished = self._finished, []
+        try:
+            await self._workers.write(event_reports.settle, delivered, finished)
+        except Busy:
+            self._unsettled = {**delivered, **self._unsettled}
+            self._finished = finished + self._finished
+            self._settle()
+
+    # ---- channels
+
+    def link(self, ae_title: str, channel: Channel) -> Link:
+        """A channel was opened; it gets what waits, and from then on everything."""
+        subscriber = self._by_title.setdefault(ae_title, Subscriber(ae_title))
+        link = Link(subscriber, channel, subscriber.delivered, self)
+        subscriber.links.append(link)
+        self.feed(link)
+        return link
+
+    def unlink(self, link: Link) -> None:
+        """A channel was closed."""
+        if link in link.subscriber.links:
+            link.subscriber.links.remove(link)
+            self._feed_all(link.subscriber)
+
+    def _feed_all(self, subscriber: Subscriber) -> None:
+        """Open channels get everything; without one, the configured application entity does."""
+        if not subscriber.waiting:
+            return
+        if not subscriber.links and subscriber.remote is None:
+            channel = self._open_remote(subscriber)
+            if channel is not None:
+                subscriber.remote = Link(subscriber, channel, subscriber.delivered, self)
+        if subscriber.links:
+            for link in list(subscriber.links):
+                self.feed(link)
+        elif subscriber.remote is not None:
+            self.feed(subscriber.remote)
+
+    def feed(self, link: Link) -> None:
+        """Hand the channel what it can take; what is not at hand is read first."""
+        while link.channel.ready and not link.loading:
+            numbers = [number for number in link.subscriber.waiting if number > link.sent][:PORTION]
+            if not numbers or (link is link.subscriber.remote and link.subscriber.links):
+                return
+            reports = [self._recent[number] for number in numbers if number in self._recent]
+            if len(reports) < len(numbers):
+                link.loading = True
+                self._run(self._load(link, numbers))
+                return
+            self._hand_over(link, reports, numbers[-1])
+
+    def _hand_over(self, link: Link, reports: Sequence[Report], last: int) -> None:
+        link.sent = last
+        if reports:
+            link.channel.send(reports)
+
+    async def _load(self, link: Link, numbers: list[int]) -> None:
+        reports: Sequence[Report] = []
+        try:
+            reports = await self._workers.read(event_reports.load, numbers)
+        except Busy:
+            numbers = []
+            self._clock.callLater(SETTLE_SECONDS, self.feed, link)
+        finally:
+            link.loading = False
+        if numbers:
+            self._hand_over(link, reports, numbers[-1])
+            self.feed(link)
+
+
+def _everything(connection: Any) -> tuple[list[tuple[int, str, int]], list[tuple[int, tuple[int, ...]]]]:
+    return subscriptions.all_subscribers(connection), event_reports.waiting(connection)
