@@ -123,6 +123,17 @@ class MppsConfig:
 
 
 @frozen
+class UpsConfig:
+    """`[ups]`: Unified Procedure Steps."""
+
+    retention: float = _at_least(86400.0, 0)
+    remember_deleted: float = _at_least(2592000.0, 0)
+    event_backlog: int = _at_least(10000, 1)
+    status_change_ae_titles: tuple[str, ...] = _each((), _AES, is_ae_title)
+    known_subscribers_only: bool = False
+
+
+@frozen
 class RemoteAE:
     """`[[remote_aes]]`: a peer that this server may call."""
 
@@ -140,6 +151,7 @@ class Config:
     dimse: DimseConfig = DimseConfig()
     worklist: WorklistConfig = WorklistConfig()
     mpps: MppsConfig = MppsConfig()
+    ups: UpsConfig = UpsConfig()
     remote_aes: tuple[RemoteAE, ...] = ()
 
 

@@ -1,8 +1,20 @@
 """Work items for tests: one that keeps every requirement, and what completes or cancels it."""
 
+from collections.abc import Sequence
+from itertools import count
 from typing import Any
 
-from dicomd.model.attributes import Attributes, attribute
+from attrs import define, field, frozen
+from twisted.internet.task import Clock
+
+from dicomd.model.attributes import Attributes, attribute, text
+from dicomd.model.identifiers import Peer
+from dicomd.services.event_delivery import Delivery
+from dicomd.services.workitems import Workitems
+from dicomd.store.event_reports import Report
+from dicomd.store.index import Index
+from dicomd.workers import spawn
+from tests.workers import ImmediateWorkers
 
 
 def code(value: str = "121726", scheme: str = "DCM", meaning: str = "Get images") -> Attributes:
@@ -71,3 +83,97 @@ def performed() -> Attributes:
 def discontinued() -> Attributes:
     """What must be set before CANCELED."""
     return {"00741002": sequence({"0074100E": sequence(code("110513", "DCM", "Discontinued for unspecified reason"))})}
+
+
+UID = "1.2.826.0.1.3680043.9.1"
+KEY = "2.25.1"
+
+
+@define(eq=False)
+class Inbox:
+    """A channel that takes everything at once; `acknowledge` off: nothing is delivered until told."""
+
+    ready: bool = True
+    acknowledge: bool = True
+    reports: list[Report] = field(factory=list)
+    link: Any = None
+
+    def linked(self, link: Any) -> None:
+        self.link = link
+
+    def send(self, reports: Sequence[Report]) -> None:
+        self.reports += reports
+        if self.acknowledge:
+            self.link.delivered(reports[-1].id)
+
+    def take(self) -> list[tuple[int, str, str]]:
+        """Type, item and state (where told) of what came since the last look."""
+        taken, self.reports = self.reports, []
+        return [(r.event.type, r.event.sop_instance_uid, text(r.event.information, "00741000")) for r in taken]
+
+
+@frozen
+class Settings:
+    """The part of the configuration that the service asks."""
+
+    retention: float = 3600
+    remember_deleted: float = 86400
+    status_change_ae_titles: tuple[str, ...] = ()
+    known_subscribers_only: bool = False
+
+
+@define
+class KnownPeers:
+    """The application entities that can be called."""
+
+    titles: tuple[str, ...] = ("PEER",)
+
+    def find(self, ae_title: str) -> Peer | None:
+        return Peer(ae_title, "127.0.0.1", 104) if ae_title in self.titles else None
+
+
+@define(eq=False)
+class Core:
+    """The UPS service on an index of its own; `restart` is a stop and start of the server."""
+
+    index: Index
+    clock: Clock
+    settings: Settings = Settings()
+    bound: int = 1000
+    open_remote: Any = None
+    workers: ImmediateWorkers = field(init=False)
+    delivery: Delivery = field(init=False)
+    service: Workitems = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.workers = ImmediateWorkers(self.index)
+        self._build()
+
+    def _build(self) -> None:
+        numbers = count(1)
+        self.delivery = Delivery(self.workers, self.clock, call_now, spawn, bound=self.bound)
+        if self.open_remote is not None:
+            self.delivery.open_remote = self.open_remote
+        peers = KnownPeers()
+        self.service = Workitems(
+            self.workers, self.delivery, self.clock, peers, lambda: f"2.25.9{next(numbers)}", spawn, self.settings
+        )
+
+    def start(self) -> None:
+        spawn(self.service.start())
+        self.clock.advance(0)
+
+    def restart(self) -> None:
+        spawn(self.service.stop())
+        self._build()
+        self.start()
+
+    def open(self, ae_title: str, **options: Any) -> Inbox:
+        """An open channel of this application entity."""
+        inbox = Inbox(**options)
+        self.delivery.link(ae_title, inbox)
+        return inbox
+
+
+def call_now(function: Any, *arguments: Any) -> None:
+    function(*arguments)

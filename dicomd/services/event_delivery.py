@@ -41,6 +41,9 @@ class Workers(Protocol):
 class Channel(Protocol):
     """A way to a subscriber. What was given to `send` is answered with `Link.delivered` when it has arrived."""
 
+    def linked(self, link: "Link") -> None:
+        """It is open for a subscriber from now on."""
+
     @property
     def ready(self) -> bool:
         """Whether it can take reports now; when it can again, it calls `Link.resume`."""
@@ -105,10 +108,10 @@ class Delivery:
         run: Callable[[Coroutine[Any, Any, None]], Any],
         *,
         bound: int,
-        open_remote: Callable[[Subscriber], Channel | None] = lambda subscriber: None,
     ) -> None:
         self._workers, self._clock, self._run, self._bound = workers, clock, run, bound
-        self._call_from_thread, self._open_remote = call_from_thread, open_remote
+        self._call_from_thread = call_from_thread
+        self.open_remote: Callable[[str], Channel | None] = lambda ae_title: None
         self._by_id: dict[int, Subscriber] = {}
         self._by_title: dict[str, Subscriber] = {}
         self._open: dict[int, int] = {}  # report -> how many still wait for it
@@ -180,6 +183,11 @@ class Delivery:
         subscriber = self._by_title.get(ae_title)
         return len(subscriber.waiting) if subscriber else 0
 
+    @property
+    def much(self) -> int:
+        """A backlog that should not be added to without need."""
+        return self._bound // 2
+
     def knows(self, ae_title: str) -> bool:
         """Whether this application entity subscribed once or has a channel open."""
         return ae_title in self._by_title
@@ -239,6 +247,7 @@ class Delivery:
         subscriber = self._by_title.setdefault(ae_title, Subscriber(ae_title))
         link = Link(subscriber, channel, subscriber.delivered, self)
         subscriber.links.append(link)
+        channel.linked(link)
         self.feed(link)
         return link
 
@@ -247,15 +256,18 @@ class Delivery:
         if link in link.subscriber.links:
             link.subscriber.links.remove(link)
             self._feed_all(link.subscriber)
+        if not link.subscriber.id and not link.subscriber.links:
+            self._by_title.pop(link.subscriber.ae_title, None)
 
     def _feed_all(self, subscriber: Subscriber) -> None:
         """Open channels get everything; without one, the configured application entity does."""
         if not subscriber.waiting:
             return
         if not subscriber.links and subscriber.remote is None:
-            channel = self._open_remote(subscriber)
+            channel = self.open_remote(subscriber.ae_title)
             if channel is not None:
                 subscriber.remote = Link(subscriber, channel, subscriber.delivered, self)
+                channel.linked(subscriber.remote)
         if subscriber.links:
             for link in list(subscriber.links):
                 self.feed(link)
@@ -266,7 +278,7 @@ class Delivery:
         """Hand the channel what it can take; what is not at hand is read first."""
         while link.channel.ready and not link.loading:
             numbers = [number for number in link.subscriber.waiting if number > link.sent][:PORTION]
-            if not numbers or (link is link.subscriber.remote and link.subscriber.links):
+            if not numbers or not self._is_open(link):
                 return
             reports = [self._recent[number] for number in numbers if number in self._recent]
             if len(reports) < len(numbers):
@@ -274,6 +286,11 @@ class Delivery:
                 self._run(self._load(link, numbers))
                 return
             self._hand_over(link, reports, numbers[-1])
+
+    def _is_open(self, link: Link) -> bool:
+        """Channels as long as they are not closed; the configured application entity as long as there is none."""
+        subscriber = link.subscriber
+        return link in subscriber.links or (link is subscriber.remote and not subscriber.links)
 
     def _hand_over(self, link: Link, reports: Sequence[Report], last: int) -> None:
         link.sent = last
@@ -289,7 +306,7 @@ class Delivery:
             self._clock.callLater(SETTLE_SECONDS, self.feed, link)
         finally:
             link.loading = False
-        if numbers:
+        if numbers and self._is_open(link):
             self._hand_over(link, reports, numbers[-1])
             self.feed(link)
 

@@ -1,12 +1,12 @@
 """What happens to Unified Procedure Steps in one transaction: rule, rows, subscriptions and event reports together (PS3.4 CC.2).
 
 Plain functions for the writing thread. Each loads the item, asks the tables of `model`, writes, and records the event reports
-of what it did; `announce` gets them as soon as the transaction is durable. Refusals are raised before anything is written.
+of what it did; the audience gets them as soon as the transaction is durable. Refusals are raised before anything is written.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from attrs import evolve, frozen
 
@@ -43,12 +43,22 @@ _COMMENTS = {
 }
 
 
+class Audience(Protocol):
+    """Who takes event reports on, in the writing thread and in order."""
+
+    def announce(self, reports: Sequence[Report]) -> None:
+        """These are durable now."""
+
+    def meet(self, number: int, ae_title: str) -> None:
+        """A new subscriber, before its first report."""
+
+
 @frozen
 class Moment:
     """When a change happens and who is to hear of it."""
 
     seconds: float
-    announce: Callable[[Sequence[Report]], None]
+    audience: Audience
 
     @property
     def date_time(self) -> dict[str, Any]:
@@ -86,7 +96,7 @@ def _tell(connection: Any, moment: Moment, found: Iterable[Event], recipients: S
         return
     reports = [event_reports.record(connection, event, recipients) for event in found]
     if reports:
-        after_commit(connection, moment.announce, reports)
+        after_commit(connection, moment.audience.announce, reports)
 
 
 # ---- items
@@ -214,10 +224,18 @@ def expire(connection: Any, before: int, after: int, most: int, now: int) -> int
 # ---- subscriptions
 
 
+def _subscriber(connection: Any, ae_title: str, moment: Moment) -> int:
+    number = subscriptions.find_subscriber(connection, ae_title)
+    if number is None:
+        number = subscriptions.add_subscriber(connection, ae_title)
+        after_commit(connection, moment.audience.meet, number, ae_title)
+    return number
+
+
 def subscribe(connection: Any, uid: str, ae_title: str, lock: bool, moment: Moment) -> None:
     """Subscribe to one item, or change how; its state is reported at once (PS3.4 CC.2.3.3)."""
     item = need(connection, uid)
-    number = subscriptions.subscriber(connection, ae_title)
+    number = _subscriber(connection, ae_title, moment)
     subscriptions.subscribe(connection, item.id, number, Kind.locking(lock))
     _tell(connection, moment, [events.state_report(uid, item.attributes)], [number])
 
@@ -235,20 +253,20 @@ def not_subscribed() -> ServiceError:
     return NoSuchInstance("there is no such subscription", Status.UPS_UNKNOWN)
 
 
-def subscribe_all(connection: Any, ae_title: str, lock: bool, moment: Moment, most: int) -> bool:
-    """Subscribe to all items; whether `catch_up` has still to tell of some."""
-    number = subscriptions.subscriber(connection, ae_title)
+def subscribe_all(connection: Any, ae_title: str, lock: bool, moment: Moment, most: int) -> int | None:
+    """Subscribe to all items; the subscriber's number if `catch_up` has still to tell it of some."""
+    number = _subscriber(connection, ae_title, moment)
     again = subscriptions.subscribe_all(connection, number, Kind.locking(lock))
     if lock:
         _tell_states(connection, moment, again, number)
-    return catch_up(connection, number, moment, most)
+    return number if catch_up(connection, number, moment, most) else None
 
 
-def subscribe_filtered(connection: Any, ae_title: str, lock: bool, text: str, moment: Moment, most: int) -> bool:
-    """Subscribe to all items that match the filter; whether `catch_up` has still to look at some."""
-    number = subscriptions.subscriber(connection, ae_title)
+def subscribe_filtered(connection: Any, ae_title: str, lock: bool, text: str, moment: Moment, most: int) -> int | None:
+    """Subscribe to all items that match the filter; the subscriber's number if `catch_up` has still to look at some."""
+    number = _subscriber(connection, ae_title, moment)
     subscriptions.subscribe_filtered(connection, number, Kind.locking(lock), text)
-    return catch_up(connection, number, moment, most)
+    return number if catch_up(connection, number, moment, most) else None
 
 
 def end_global(connection: Any, ae_title: str, end: Callable[[Any, int], bool]) -> None:
@@ -297,6 +315,6 @@ def _subscribe_matching(connection: Any, item: Workitem) -> list[int]:
 def report_restart(connection: Any, fallback_ae_titles: Sequence[str], moment: Moment) -> None:
     """Tell all subscribers and the configured others that the server runs again (PS3.4 CC.2.4.3)."""
     present = subscriptions.subscribed(connection)
-    others = [subscriptions.subscriber(connection, ae_title) for ae_title in fallback_ae_titles]
+    others = [_subscriber(connection, ae_title, moment) for ae_title in fallback_ae_titles]
     event = events.status_change(cold_subscriptions=not present, cold_items=not workitems.any_held(connection))
     _tell(connection, moment, [event], sorted({*present, *others}))

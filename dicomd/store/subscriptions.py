@@ -77,13 +77,9 @@ def find_subscriber(connection: Connection, ae_title: str) -> int | None:
     return row[0] if row else None
 
 
-def subscriber(connection: Connection, ae_title: str) -> int:
-    """The number of an application entity, given to it when it is new."""
-    number = find_subscriber(connection, ae_title)
-    if number is None:
-        result = connection.execute(insert(subscribers).values(ae_title=ae_title, delivered=0))
-        number = int(result.lastrowid)
-    return number
+def add_subscriber(connection: Connection, ae_title: str) -> int:
+    """The number that an application entity is given when it subscribes for the first time."""
+    return int(connection.execute(insert(subscribers).values(ae_title=ae_title, delivered=0)).lastrowid)
 
 
 def subscribed(connection: Connection) -> list[int]:

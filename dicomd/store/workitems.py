@@ -32,9 +32,7 @@ _joined = workitems.c.id == workitem_attributes.c.workitem
 _find = Statement(select(*_columns).where(_joined, workitems.c.sop_instance_uid == bindparam("uid")))
 _find_by_id = Statement(select(workitems.c.sop_instance_uid, *_columns[1:]).where(_joined, workitems.c.id == bindparam("number")))
 _insert = Statement(
-    insert(workitems).values(
-        sop_instance_uid=bindparam("uid"), state=bindparam("state"), start=bindparam("start"), transaction_uid="", final_at=None
-    )
+    insert(workitems).values(sop_instance_uid=bindparam("uid"), state=bindparam("state"), start=bindparam("start"))
 )
 _update = Statement(
     update(workitems)

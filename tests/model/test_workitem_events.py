@@ -63,4 +63,4 @@ class EventTests(SynchronousTestCase):
         event = events.status_change()
         self.assertEqual([element["Value"][0] for element in event.information.values()], ["RESTARTED"] + ["WARM START"] * 2)
         self.assertEqual(event.sop_instance_uid, "")
-        self.assertEqual(events.status_change(going_down=True).information["00741242"]["Value"], ["GOING DOWN"])
+        self.assertEqual(events.status_change(cold_items=True).information["00741246"]["Value"], ["COLD START"])

@@ -1,0 +1,68 @@
+"""Event reports to a subscriber's configured application entity, one after the other, until each is answered (PS3.4 CC.2.4)."""
+
+import logging
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+from attrs import define, field
+
+from ..model.identifiers import Peer
+from ..model.status import ServiceError
+from ..model.workitem_attributes import GLOBAL_SUBSCRIPTION, UPS_PUSH
+from ..store.event_reports import Report
+from .event_delivery import Link
+from .hub import Clock, Sender
+
+log = logging.getLogger(__name__)
+
+FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 5.0, 600.0
+
+
+@define(eq=False)
+class RemoteSubscriber:
+    """A channel (see `event_delivery.Channel`) that sends N-EVENT-REPORTs to a peer."""
+
+    _peer: Peer
+    _sender: Sender
+    _clock: Clock
+    _run: Callable[[Coroutine[Any, Any, None]], Any]
+    _link: Link | None = field(init=False, default=None)
+    _busy: bool = field(init=False, default=False)
+    _retry_in: float = field(init=False, default=FIRST_RETRY_SECONDS)
+
+    def linked(self, link: Link) -> None:
+        """It is open for a subscriber from now on."""
+        self._link = link
+
+    @property
+    def ready(self) -> bool:
+        """Neither sending nor waiting for a retry."""
+        return not self._busy
+
+    def send(self, reports: Sequence[Report]) -> None:
+        """Send these, in this order."""
+        self._busy = True
+        self._run(self._deliver(reports))
+
+    async def _deliver(self, reports: Sequence[Report]) -> None:
+        assert self._link is not None
+        for report in reports:
+            event = report.event
+            try:
+                await self._sender.event_report(
+                    self._peer, UPS_PUSH, event.sop_instance_uid or GLOBAL_SUBSCRIPTION, event.type, event.information
+                )
+            except ServiceError as error:
+                log.info("event report %d to %s: %s", report.id, self._peer.ae_title, error.comment)
+                self._clock.callLater(self._retry_in, self._again)
+                self._retry_in = min(self._retry_in * 2, LONGEST_RETRY_SECONDS)
+                return
+            self._retry_in = FIRST_RETRY_SECONDS
+            self._link.delivered(report.id)
+        self._busy = False
+        self._link.resume()
+
+    def _again(self) -> None:
+        assert self._link is not None
+        self._busy = False
+        self._link.retry()
