@@ -29,6 +29,7 @@ setup(
         "hl7>=0.4.5",
         "numpy>=1.26",
         "pillow>=10.3",
+        "reportlab>=4.2",
         "imagecodecs>=2025.3",
         "pylibjpeg>=2.0",
         "pylibjpeg-openjpeg>=2.4",

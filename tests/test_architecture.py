@@ -34,6 +34,7 @@ THEIRS = {
     "PIL": {"pixels"},
     "imagecodecs": {"pixels"},
     "gdcm": {"pixels"},
+    "reportlab": {"pixels"},
     "numpy": {"pixels"},
     "threading": {"workers", "store"},
 }

@@ -1,6 +1,7 @@
 """Instances for rendering, made from pydicom data sets: the adapter between test files and the pixel pipeline."""
 
 import json
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import get_frame
 from pydicom.uid import ExplicitVRLittleEndian
 
+from dicomd.model.status import Undecodable
 from dicomd.model.transfer_syntaxes import transfer_syntax
 from dicomd.pixels.header import Header
 from dicomd.pixels.instance import SAMPLE_LIMIT, Instance
@@ -49,6 +51,13 @@ def instance(dataset: Dataset, limit: int = SAMPLE_LIMIT) -> Instance:
 
 def frame(dataset: Dataset, index: int) -> bytes:
     """Encoded bytes of a frame; native frames of single bits begin at a byte."""
+    try:
+        return _frame(dataset, index)
+    except (ValueError, AttributeError, TypeError, struct.error, EOFError, RuntimeError, OSError) as error:
+        raise Undecodable(f"pydicom finds no frame: {error}") from None
+
+
+def _frame(dataset: Dataset, index: int) -> bytes:
     pixels = next(dataset[keyword].value for keyword in _PIXELS if keyword in dataset)
     count = int(dataset.get("NumberOfFrames") or 1)
     if transfer_syntax(dataset.file_meta.TransferSyntaxUID).encapsulated:

@@ -1,7 +1,6 @@
 """Rendered pixels of real files against an independent computation with pydicom, and of made ones against known values."""
 
 import warnings
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -356,23 +355,10 @@ class BadInputTests(SynchronousTestCase):
                 instance = subjects.instance(dataset)
             except Exception:
                 continue
-            self._survives(path, instance)
-
-    def _survives(self, path: Path, instance: Any) -> None:
-        frame = instance.frame
-
-        def read(index: int) -> bytes:
             try:
-                encoded: bytes = frame(index)
-            except Exception:
-                raise Undecodable("pydicom finds no frame") from None
-            return encoded
-
-        instance.frame = read
-        try:
-            render(instance, 0, PLAIN)
-        except ServiceError as error:
-            self.assertNotEqual(str(error), "", path)
+                render(instance, 0, PLAIN)
+            except ServiceError as error:
+                self.assertNotEqual(str(error), "", path)
 
 
 def lut_item(first: int, bits: int, entries: list[int]) -> Dataset:
