@@ -34,6 +34,7 @@ from .model.scheduled_steps import ScheduledState
 from .services.hub import EventHub, KnownPeers
 from .services.outbox import Outbox
 from .services.performed_steps import PerformedSteps
+from .services.retrieve import Retrieve
 from .services.storage import Duplicates, Rules, Storage
 from .services.worklist import Worklist
 from .services.worklist_folder import WatchedFolder
@@ -45,6 +46,7 @@ from .web import modality as web_modality
 from .web.health import Health
 from .web.routes import Route
 from .web.stow import Stow
+from .web.wado import Wado
 from .workers import Workers
 
 log = Logger()
@@ -96,6 +98,7 @@ class Server(Service):
         self.connector = Connector(self.config.dimse.ae_title, self.reactor, timeouts_of(self.config.dimse))
         self.sender = DimseSender(self.connector)
         self._join_modality()
+        self.retrieve = Retrieve(self.workers, self.archive.folder)
         self.web = app.Door(self.config.http, self._rows(), self.reactor)
         self.dimse = Listener(self.config.dimse, Services(self._dimse_services()), self.reactor)
 
@@ -121,6 +124,7 @@ class Server(Service):
             *Stow(self.storage).routes(),
             *web_modality.ModalityWorklist(self.worklist, self.config.http.max_results).routes(),
             *web_modality.PerformedProcedureSteps(self.performed).routes(),
+            *Wado(self.retrieve, self.workers.disk).routes(),
         ]
 
     def _dimse_services(self) -> list[DimseService]:

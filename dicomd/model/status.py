@@ -147,6 +147,10 @@ class NotAcceptable(ServiceError):
     status = Status.CANNOT_PERFORM_SUB_OPERATIONS
 
 
+class Damaged(ServiceError):
+    """A stored file is missing, cut off or corrupt (0110, HTTP 500)."""
+
+
 class Undecodable(ServiceError):
     """A data set or its pixels cannot be understood (C000)."""
 

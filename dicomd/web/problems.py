@@ -8,6 +8,7 @@ from attrs import define, field
 
 from ..model.status import (
     Busy,
+    Damaged,
     Gone,
     InvalidRequest,
     NoSuchInstance,
@@ -56,6 +57,7 @@ _BY_CLASS: tuple[tuple[type[ServiceError], int], ...] = (
     (NotAcceptable, 406),
     (InvalidRequest, 400),
     (Undecodable, 400),
+    (Damaged, 500),
 )
 
 # PS3.18 11.5-11.12 tables of status codes for the UPS statuses; PS3.7 C.4 for the others.

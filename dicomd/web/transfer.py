@@ -172,6 +172,18 @@ class Streamed:
         """What the iterator holds is its own."""
 
 
+async def chunks(pieces: Sequence[Piece], disk: Disk) -> AsyncIterator[bytes]:
+    """The bytes of the pieces, for a body whose length is not known."""
+    files, more = _Files(pieces), True
+    try:
+        while more:
+            batch, more = await disk(files.read)
+            for data in batch:
+                yield data
+    finally:
+        files.close()
+
+
 class _Files:
     """Reads pieces in order, a batch a call. One call at a time, each in a disk worker; a file stays open while it is read."""
 
@@ -235,9 +247,12 @@ def _forget(ahead: Any) -> None:
         ahead.addErrback(lambda _: None)
 
 
-def multipart_response(parts: Iterable[tuple[dict[str, str], Sequence[Piece]]]) -> tuple[str, list[Piece]]:
-    """The boundary and all pieces of a multipart/related body of `parts`: headers (without Content-Length) and content."""
-    boundary = multipart.boundary()
+def multipart_response(parts: Iterable[tuple[dict[str, str], Sequence[Piece]]], boundary: str = "") -> tuple[str, list[Piece]]:
+    """The boundary and all pieces of a multipart/related body of `parts`: headers (without Content-Length) and content.
+
+    Ranges of the body can be asked for when `boundary` is the same every time; it must not occur in the content.
+    """
+    boundary = boundary or multipart.boundary()
     pieces: list[Piece] = []
     for number, (headers, content) in enumerate(parts):
         length = {"Content-Length": str(sum(map(size, content)))}

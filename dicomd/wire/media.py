@@ -14,6 +14,7 @@ DICOM = "application/dicom"
 JSON = "application/dicom+json"
 XML = "application/dicom+xml"
 OCTETS = "application/octet-stream"
+ZIP = "application/zip"
 MULTIPART_DICOM = 'multipart/related; type="application/dicom"'
 MULTIPART_XML = 'multipart/related; type="application/dicom+xml"'
 MULTIPART_OCTETS = 'multipart/related; type="application/octet-stream"'
@@ -93,6 +94,18 @@ class Accept:
         for ranges in self.tiers:
             found = [(offer, best) for offer, kind in parsed if (best := _best(ranges, kind)) is not None]
             yield from sorted(found, key=lambda pair: -pair[1].quality)
+
+    def candidates(self, offers: Sequence[str]) -> Iterator[tuple[str, MediaType]]:
+        """Every pair of an acceptable offer and a range that covers it, best range first.
+
+        An offer comes again for each range: ranges of one type may differ in their transfer syntaxes.
+        """
+        parsed = [(offer, media_type(offer)) for offer in offers]
+        for ranges in self.tiers:
+            allowed = [(offer, kind) for offer, kind in parsed if _best(ranges, kind) is not None]
+            for wanted in sorted(ranges, key=lambda kind: -kind.quality):
+                if wanted.quality > 0:
+                    yield from ((offer, wanted) for offer, kind in allowed if wanted.covers(kind))
 
     @property
     def ranges(self) -> tuple[MediaType, ...]:

@@ -1,0 +1,165 @@
+"""Reading stored instances: which there are of a study, series or list of UIDs, where their files are, what was prepared of them.
+
+Every function takes a reading connection first. Instances come in the order of series number and instance number.
+"""
+
+import hashlib
+import os
+from array import array
+from collections.abc import Sequence
+from typing import Any
+
+from attrs import field, frozen
+from sqlalchemy import Connection, Select, bindparam, select
+
+from ..model.identifiers import InstanceKey
+from .dialect import Statement
+from .files import Folder
+from .schema import instances, series, studies
+
+
+@frozen
+class StoredInstance:
+    """An instance in the archive; `path` is its Part 10 file."""
+
+    row: int
+    key: InstanceKey
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    path: str
+    dataset_offset: int
+    size: int
+    digest: bytes
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the file is there and has its size."""
+        try:
+            return os.stat(self.path).st_size == self.size
+        except OSError:
+            return False
+
+
+@frozen
+class Selection:
+    """The instances of one resource: the first page of them, and the rows of those that follow.
+
+    `damaged`: on the first page, but their files are missing or have another size. `tag` changes when any instance does.
+    `content` is the file of a single small instance, if that was asked for.
+    """
+
+    page: list[StoredInstance]
+    damaged: list[StoredInstance] = field(factory=list)
+    following: "array[int]" = field(factory=lambda: array("q"))
+    tag: str = ""
+    content: bytes = b""
+
+
+_COLUMNS = (
+    instances.c.id,
+    studies.c.study_instance_uid,
+    series.c.series_instance_uid,
+    instances.c.sop_instance_uid,
+    instances.c.sop_class_uid,
+    instances.c.transfer_syntax_uid,
+    instances.c.file,
+    instances.c.dataset_offset,
+    instances.c.file_size,
+    instances.c.digest,
+)
+
+
+def _of(*columns: Any) -> Select[Any]:
+    joined = select(*columns).join_from(instances, series, instances.c.series_row == series.c.id)
+    return joined.join(studies, instances.c.study_row == studies.c.id)
+
+
+_IN_STUDY = studies.c.study_instance_uid == bindparam("study")
+_IN_SERIES = series.c.series_instance_uid == bindparam("series")
+_ORDER = (
+    series.c.series_number,
+    series.c.series_instance_uid,
+    instances.c.instance_number,
+    instances.c.sop_instance_uid,
+)
+_IS_INSTANCE = instances.c.sop_instance_uid == bindparam("instance")
+_ONE = Statement(_of(*_COLUMNS).where(_IN_STUDY, _IN_SERIES, _IS_INSTANCE))
+_MOST, _SKIPPED = bindparam("most"), bindparam("skipped")
+_FIRST_OF_STUDY = Statement(_of(*_COLUMNS).where(_IN_STUDY).order_by(*_ORDER).limit(_MOST).offset(_SKIPPED))
+_FIRST_OF_SERIES = Statement(_of(*_COLUMNS).where(_IN_STUDY, _IN_SERIES).order_by(*_ORDER).limit(_MOST).offset(_SKIPPED))
+_ALL_OF_STUDY = Statement(_of(instances.c.id, instances.c.digest).where(_IN_STUDY).order_by(*_ORDER))
+_ALL_OF_SERIES = Statement(_of(instances.c.id, instances.c.digest).where(_IN_STUDY, _IN_SERIES).order_by(*_ORDER))
+_BY_ROW = Statement(_of(*_COLUMNS).where(instances.c.id == bindparam("row")))
+
+
+def _made(folder: Folder, row: Any) -> StoredInstance:
+    number, study, one, sop, sop_class, syntax, file, offset, size, digest = row
+    return StoredInstance(number, InstanceKey(study, one, sop), sop_class, syntax, folder.path(file), offset, size, digest)
+
+
+def find(connection: Connection, folder: Folder, study: str, series: str, instance: str) -> StoredInstance | None:
+    """One instance."""
+    row = _ONE.run(connection, {"study": study, "series": series, "instance": instance}).fetchone()
+    return None if row is None else _made(folder, row)
+
+
+def choose(
+    connection: Connection, folder: Folder, study: str, series: str = "", instance: str = "", *, most: int, read_up_to: int = 0
+) -> Selection:
+    """The instances of a study, a series or one instance; none when there is no such thing. The first page holds `most`.
+
+    The file of a single instance of up to `read_up_to` bytes is read at once.
+    """
+    if instance:
+        found = find(connection, folder, study, series, instance)
+        return _alone(found, read_up_to) if found else Selection([])
+    values = {"study": study, "series": series, "most": most + 1, "skipped": 0}
+    rows = (_FIRST_OF_SERIES if series else _FIRST_OF_STUDY).run(connection, values).fetchall()
+    page = [_made(folder, row) for row in rows[:most]]
+    following = array("q")
+    if len(rows) > most:
+        every = (_ALL_OF_SERIES if series else _ALL_OF_STUDY).run(connection, values).fetchall()
+        following.extend(row for row, _ in every[most:])
+        tag = _tag(digest for _, digest in every)
+    else:
+        tag = _tag(each.digest for each in page)
+    damaged = [each for each in page if not each.is_whole]
+    whole = [each for each in page if each not in damaged] if damaged else page
+    return Selection(whole, damaged, following, tag)
+
+
+def _alone(found: StoredInstance, read_up_to: int) -> Selection:
+    content = b""
+    if found.size <= read_up_to:
+        content = read(found)
+        whole = len(content) == found.size
+    else:
+        whole = found.is_whole
+    return Selection([found] if whole else [], [] if whole else [found], tag=found.digest[:16].hex(), content=content)
+
+
+def read(found: StoredInstance) -> bytes:
+    """The whole file; what there is of it, empty when it is missing."""
+    try:
+        descriptor = os.open(found.path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    try:
+        return os.read(descriptor, found.size + 1)
+    finally:
+        os.close(descriptor)
+
+
+def _tag(digests: Any) -> str:
+    together = hashlib.sha256()
+    for digest in digests:
+        together.update(digest)
+    return together.hexdigest()[:32]
+
+
+def pages(connection: Connection, folder: Folder, rows: Sequence[int]) -> Selection:
+    """Some of the instances that follow the first page; those that were deleted meanwhile are left out."""
+    found = [_BY_ROW.run(connection, {"row": row}).fetchone() for row in rows]
+    page = [_made(folder, row) for row in found if row is not None]
+    damaged = [each for each in page if not each.is_whole]
+    return Selection([each for each in page if each not in damaged], damaged)

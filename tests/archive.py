@@ -1,0 +1,90 @@
+"""An archive with instances in it, and doors without ports over it, for tests of what is read."""
+
+import io
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pydicom
+from twisted.internet.defer import ensureDeferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from dicomd.services.hub import EventHub
+from dicomd.services.retrieve import Retrieve
+from dicomd.services.storage import Source, Storage, StoreOutcome
+from dicomd.store.archive import Archive
+from dicomd.web.app import Door
+from dicomd.web.routes import Route
+from tests.data import pydicom_file
+from tests.web.harness import Answer, ask, make_door
+from tests.workers import ImmediateWorkers
+
+
+def edited(name: str = "MR_small.dcm", **changes: Any) -> bytes:
+    """One of pydicom's files with other values; None removes an attribute."""
+    dataset = pydicom.dcmread(pydicom_file(name))
+    for keyword, value in changes.items():
+        if value is None:
+            delattr(dataset, keyword)
+        else:
+            setattr(dataset, keyword, value)
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
+    dataset.preamble = bytes(128)
+    buffer = io.BytesIO()
+    dataset.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+class ArchiveCase(SynchronousTestCase):
+    """A fresh archive; jobs of workers run at once."""
+
+    def setUp(self) -> None:
+        self.root = Path(self.mktemp()).absolute()
+        self.archive = Archive(str(self.root))
+        self.archive.open()
+        self.addCleanup(self.archive.close)
+        self.hub = EventHub()
+        self.workers: Any = ImmediateWorkers(self.archive.index)
+        self.storage = Storage(self.workers, self.archive.folder, self.hub)
+        self.retrieve = Retrieve(self.workers, self.archive.folder)
+
+    def store(self, data: bytes) -> StoreOutcome:
+        """Store a Part 10 file; it must be taken."""
+        reception = self.storage.begin(Source("HTTP"))
+        reception.write(data)
+        outcome = self.successResultOf(ensureDeferred(self.storage.store(reception)))
+        self.assertEqual(int(outcome.status), 0, outcome.comment)
+        return outcome
+
+    def file_of(self, outcome: StoreOutcome) -> Path:
+        """Where the instance lies in the store folder."""
+        assert outcome.key is not None
+        return next(self.root.glob(f"studies/*/*/{outcome.key.sop_instance_uid}*.dcm"))
+
+    def rows(self) -> list[Route]:
+        """The rows of the door that `get` asks."""
+        raise NotImplementedError
+
+    @property
+    def door(self) -> Door:
+        return make_door(self.rows())
+
+    def get(self, path: str, accept: str = "", headers: Iterable[tuple[str, str]] = (), method: str = "GET") -> Answer:
+        """Ask for a resource under the service's root."""
+        given = [("Accept", accept)] if accept else []
+        return ask(self.door, method, f"/dicom-web{path}", None, [*given, *headers])
+
+
+def parts(answer: Answer) -> list[tuple[dict[str, str], bytes]]:
+    """Headers (names in lower case) and contents of a multipart answer."""
+    boundary = answer.headers["content-type"].partition("boundary=")[2].strip('"').encode()
+    pieces = answer.body.split(b"--" + boundary)
+    assert pieces[0] in (b"", b"\r\n"), pieces[0][:50]
+    assert pieces[-1].strip() == b"--", pieces[-1][:50]
+    found = []
+    for piece in pieces[1:-1]:
+        head, _, content = piece.removeprefix(b"\r\n").partition(b"\r\n\r\n")
+        lines = [line.partition(": ") for line in head.decode().split("\r\n")]
+        found.append(({name.lower(): value for name, _, value in lines}, content.removesuffix(b"\r\n")))
+    return found
