@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from attrs import field, frozen
-from sqlalchemy import Connection, Select, bindparam, select
+from sqlalchemy import BindParameter, Connection, Select, bindparam, select
 
 from ..model.identifiers import InstanceKey
 from .dialect import Statement
@@ -84,7 +84,8 @@ _ORDER = (
 )
 _IS_INSTANCE = instances.c.sop_instance_uid == bindparam("instance")
 _ONE = Statement(_of(*_COLUMNS).where(_IN_STUDY, _IN_SERIES, _IS_INSTANCE))
-_MOST, _SKIPPED = bindparam("most"), bindparam("skipped")
+_MOST: BindParameter[int] = bindparam("most")
+_SKIPPED: BindParameter[int] = bindparam("skipped")
 _FIRST_OF_STUDY = Statement(_of(*_COLUMNS).where(_IN_STUDY).order_by(*_ORDER).limit(_MOST).offset(_SKIPPED))
 _FIRST_OF_SERIES = Statement(_of(*_COLUMNS).where(_IN_STUDY, _IN_SERIES).order_by(*_ORDER).limit(_MOST).offset(_SKIPPED))
 _ALL_OF_STUDY = Statement(_of(instances.c.id, instances.c.digest).where(_IN_STUDY).order_by(*_ORDER))
