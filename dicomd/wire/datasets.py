@@ -83,21 +83,31 @@ def declared_set(attributes: Attributes) -> str:
 
 def _encode(attributes: Attributes, form: Layout, codecs: tuple[str, ...], declared: str) -> bytes:
     out: list[bytes] = []
-    for key in sorted({**attributes, _CHARACTER_SET: {}} if declared else attributes):
-        if key == _CHARACTER_SET:
-            attribute: dict[str, Any] = {"vr": "CS", "Value": declared.split("\\")} if declared else {}
-        else:
-            attribute = attributes[key]
-        if attribute and "BulkDataURI" not in attribute and key[:4] not in ("0000", "0002"):
-            _encode_element(out, key, attribute, form, codecs)
+    for key, attribute in in_order(attributes, declared):
+        if "BulkDataURI" not in attribute:
+            encode_element(out, key, attribute, form, codecs)
     return b"".join(out)
 
 
-def _encode_element(out: list[bytes], key: str, attribute: dict[str, Any], form: Layout, codecs: tuple[str, ...]) -> None:
-    tag = int(key, 16)
+def in_order(attributes: Attributes, declared: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What is part of an encoded data set (no groups 0000 and 0002), by tag, with `declared` as Specific Character Set."""
+    for key in sorted({**attributes, _CHARACTER_SET: {}} if declared else attributes):
+        if key == _CHARACTER_SET:
+            if declared:
+                yield key, {"vr": "CS", "Value": declared.split("\\")}
+        elif key[:4] not in ("0000", "0002"):
+            yield key, attributes[key]
+
+
+def vr_of(key: str, attribute: dict[str, Any]) -> str:
+    """The VR of an attribute; one that states none has that of the dictionary."""
     vr = attribute.get("vr")
-    if vr not in KNOWN:
-        vr = settled_vr(dictionary_vr(tag))
+    return vr if vr in KNOWN else settled_vr(dictionary_vr(int(key, 16)))
+
+
+def encode_element(out: list[bytes], key: str, attribute: dict[str, Any], form: Layout, codecs: tuple[str, ...]) -> None:
+    """Append the bytes of one element; raises UnicodeError when the character set cannot hold its text."""
+    tag, vr = int(key, 16), vr_of(key, attribute)
     try:
         value = _sequence(attribute, form, codecs) if vr == "SQ" else to_bytes(attribute, vr, codecs, form.order)
     except UnicodeError:
