@@ -22,6 +22,7 @@ from twisted.python import usage
 from . import __version__
 from . import config as configuration
 from .config import Config
+from .dimse import description
 from .dimse import modality as dimse_modality
 from .dimse.composite import StorageProvider, Verification
 from .dimse.listener import Listener, timeouts_of
@@ -43,6 +44,8 @@ from .store.files import StoreInUse
 from .store.index import IndexUnusable
 from .web import app
 from .web import modality as web_modality
+from .web.capabilities import Capabilities
+from .web.conformance import Table
 from .web.health import Health
 from .web.routes import Route
 from .web.stow import Stow
@@ -99,7 +102,8 @@ class Server(Service):
         self.sender = DimseSender(self.connector)
         self._join_modality()
         self.retrieve = Retrieve(self.workers, self.archive.folder)
-        self.web = app.Door(self.config.http, self._rows(), self.reactor)
+        self.capabilities = Capabilities(__version__, self._dimse_tables)
+        self.web = app.Door(self.config.http, self._rows(), self.reactor, self.capabilities)
         self.dimse = Listener(self.config.dimse, Services(self._dimse_services()), self.reactor)
 
     def _join_modality(self) -> None:
@@ -121,6 +125,7 @@ class Server(Service):
         """The resources of the HTTP door."""
         return [
             *Health(__version__, self._open_doors).routes(),
+            *self.capabilities.routes(),
             *Stow(self.storage).routes(),
             *web_modality.ModalityWorklist(self.worklist, self.config.http.max_results).routes(),
             *web_modality.PerformedProcedureSteps(self.performed).routes(),
@@ -136,6 +141,9 @@ class Server(Service):
             *dimse_modality.ModalityWorklist(self.worklist).services(),
             *dimse_modality.PerformedProcedureSteps(self.performed).services(),
         ]
+
+    def _dimse_tables(self) -> list[Table]:
+        return [Table("SOP classes of the DIMSE door", description.COLUMNS, description.rows(self._dimse_services()))]
 
     def _doors(self) -> list[Door]:
         doors = [

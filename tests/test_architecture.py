@@ -96,3 +96,14 @@ class ImportDirectionTests(SynchronousTestCase):
         found = set(imports(PACKAGE / "workers.py"))
         self.assertIn(("ours", "model"), found)
         self.assertIn(("theirs", "twisted"), found)
+
+    def test_every_module_of_a_door_is_joined(self) -> None:
+        """A module with rows of resources or services that `tap` does not import would be forgotten there."""
+        tap = (PACKAGE / "tap.py").read_text()
+        forgotten = [
+            f"{door}/{path.name}"
+            for door, method in (("web", "def routes(self)"), ("dimse", "def services(self)"))
+            for path in (PACKAGE / door).glob("*.py")
+            if method in path.read_text() and path.stem not in tap
+        ]
+        self.assertEqual(forgotten, [])
