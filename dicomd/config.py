@@ -16,6 +16,7 @@ import attrs
 from attrs import field, fields, frozen
 
 from .model.identifiers import is_ae_title, is_uid
+from .model.offerings import HTTP_SERVICES
 
 Check = Callable[[Any], bool]
 
@@ -85,6 +86,7 @@ class HttpConfig:
     max_body: int = _at_least(64 << 20, 1024)
     idle_timeout: float = _at_least(60.0, 1)
     access_log: bool = False
+    off: tuple[str, ...] = _each((), f"one of {', '.join(HTTP_SERVICES)}", lambda v: v in HTTP_SERVICES)
 
 
 @frozen

@@ -13,7 +13,7 @@ from itertools import count
 from typing import Any, Protocol
 
 from klein import Klein
-from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, maybeDeferred
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -22,8 +22,10 @@ from twisted.web.server import NOT_DONE_YET
 from werkzeug.exceptions import HTTPException
 
 from ..model.identifiers import is_uid
+from ..model.offerings import HTTP_SERVICES
 from ..model.status import InvalidRequest, ServiceError
 from . import problems
+from .capabilities import Capabilities
 from .channel import DoorRequest, DoorSite
 from .cors import Cors
 from .problems import TITLES, HttpError
@@ -62,14 +64,22 @@ class Settings(Protocol):
     def idle_timeout(self) -> float: ...
     @property
     def access_log(self) -> bool: ...
+    @property
+    def off(self) -> tuple[str, ...]: ...
 
 
 class Door:
-    """The HTTP door: `rows` are all resources that exist."""
+    """The HTTP door: `rows` are all resources that exist; those of services that are off do not."""
 
-    def __init__(self, settings: Settings, rows: Iterable[Route], reactor: Any) -> None:
+    def __init__(self, settings: Settings, rows: Iterable[Route], reactor: Any, capabilities: Capabilities | None = None) -> None:
         self.settings = settings
-        self.table = RouteTable(rows, (settings.root, *FURTHER_ROOTS))
+        rows = list(rows)
+        if unknown := {row.service for row in rows} - {"", *HTTP_SERVICES}:
+            raise ValueError(f"rows of services that nobody has heard of: {', '.join(unknown)}")
+        self.table = RouteTable([row for row in rows if row.service not in settings.off], (settings.root, *FURTHER_ROOTS))
+        self._capabilities = None if capabilities is None or "capabilities" in settings.off else capabilities
+        if self._capabilities is not None:
+            self._capabilities.describe(self.table)
         self.urls = Urls(settings.root, settings.public_url, settings.trusted_proxies)
         self.cors = Cors(settings.cors_origins)
         self.app = self._klein()
@@ -157,7 +167,9 @@ class Door:
         elif match is None:
             request.process()
         elif match.route is None:
-            self._respond(self._options(request, match), request)
+            maybeDeferred(self._options, request, match).addCallback(self._respond, request).addErrback(
+                self._answer_failure, request
+            )
         else:
             self.call(request, match.route, match.arguments)
 
@@ -253,8 +265,14 @@ class Door:
         return self._date
 
     def _options(self, request: DoorRequest, match: Match) -> Response:
-        allow = ("Allow", ", ".join(match.allowed))
-        return Response(204, headers=[allow, *self.cors.preflight(request, match.allowed)])
+        """Methods; the answer to a preflight request, else the description of the resource (PS3.18 8.9)."""
+        preflight = self.cors.preflight(request, match.allowed)
+        if preflight or self._capabilities is None or request.header(b"Access-Control-Request-Method"):
+            response = Response(204)
+        else:
+            response = self._capabilities.options(request, match)
+        response.headers += [("Allow", ", ".join(match.allowed)), *preflight]
+        return response
 
     def bare_refusal(self, error: HttpError) -> bytes:
         """The answer to what never became a request."""

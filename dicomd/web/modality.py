@@ -139,7 +139,7 @@ class PerformedProcedureSteps:
         self._steps = steps
 
     def routes(self) -> list[Route]:
-        common: dict[str, Any] = {"service": "performed_steps", "section": "15"}
+        common: dict[str, Any] = {"service": "performed-steps", "section": "15"}
         one = PERFORMED + "/{uid}"
         return [
             Route(

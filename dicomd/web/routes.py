@@ -4,7 +4,7 @@ Everything the server says about itself (405 with Allow, OPTIONS, WADL, OpenAPI,
 rows; a resource that is not a row does not exist.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Literal
 from urllib.parse import unquote
 
@@ -32,9 +32,10 @@ class Parameter:
 class Route:
     """One resource and the methods that `handler(request, **path arguments)` serves.
 
-    `path`: `{name}` is one segment, `{name...}` the rest. A name of `UIDS` must be a UID. `service` switches the row off with
-    `[http] services`. `receiver(request, **arguments)` takes the body while it arrives; without it the body is collected,
-    up to `largest_body` (or `[http] max_body`). `rooted` rows stand under every root, the others at the top.
+    `path`: `{name}` is one segment, `{name...}` the rest. A name of `UIDS` must be a UID. `service`, a name of
+    `model.offerings.HTTP_SERVICES`, is what `[http] off` switches off. `receiver(request, length, **arguments)` takes the body
+    while it arrives; without it the body is collected, up to `largest_body` (or `[http] max_body`). `rooted` rows stand under
+    every root, the others at the top.
     """
 
     path: str
@@ -57,17 +58,30 @@ class Route:
         return tuple(part[1:-1].removesuffix("...") for part in self.path.split("/") if part.startswith("{"))
 
 
+# Path arguments that must be UIDs, and what the arguments are.
 UIDS = frozenset({"study", "series", "instance", "workitem", "uid", "transaction"})
+ARGUMENTS = {
+    "study": "Study Instance UID",
+    "series": "Series Instance UID",
+    "instance": "SOP Instance UID",
+    "frames": "frame numbers from 1, ascending, joined by commas",
+    "workitem": "SOP Instance UID of a workitem, or the UID of the global or filtered worklist",
+    "uid": "SOP Instance UID",
+    "transaction": "Transaction UID",
+    "aet": "AE title of a subscriber",
+    "step": "name of an entry of the worklist",
+    "path": "place of the element in its data set",
+}
 
 
 @frozen
 class Match:
-    """What a request line resolves to: a row with its path arguments, or only the methods that would be allowed."""
+    """What a request line resolves to: a row with its path arguments, or the template and the methods of the resource."""
 
     route: Route | None
     arguments: dict[str, str]
-    allowed: tuple[str, ...]
-    root: str = ""
+    allowed: tuple[str, ...] = ()
+    path: str = ""
 
 
 class _Node:
@@ -120,7 +134,7 @@ class RouteTable:
     def __init__(self, rows: Iterable[Route], roots: Sequence[str]) -> None:
         self.rows = tuple(rows)
         self.roots = tuple(dict.fromkeys(roots))
-        self._roots = [(root, _segments(root)) for root in self.roots]
+        self._roots = [_segments(root) for root in self.roots]
         self._rooted, self._top = _Node(), _Node()
         for row in self.rows:
             (self._rooted if row.rooted else self._top).add(_segments(row.path), row)
@@ -130,33 +144,25 @@ class RouteTable:
         segments = _segments(_text(path))
         if b"%" in path:
             segments = [_unquoted(segment) for segment in segments]
-        for root, parts in self._roots:
+        for parts in self._roots:
             if segments[: len(parts)] == parts:
-                return self._match(self._rooted, method, segments[len(parts) :], root)
-        return self._match(self._top, method, segments, "")
+                return self._match(self._rooted, method, segments[len(parts) :])
+        return self._match(self._top, method, segments)
 
-    def _match(self, tree: _Node, method: str, segments: list[str], root: str) -> Match | None:
+    def _match(self, tree: _Node, method: str, segments: list[str]) -> Match | None:
         values: list[str] = []
         node = tree.find(segments, 0, values)
         if node is None:
             return None
         row = node.rows.get("GET" if method == "HEAD" else method)
-        if row is None:
-            return Match(None, {}, _allowed(node.rows), root)
-        return Match(row, dict(zip(row.names, values, strict=True)), (), root)
-
-    def paths(self) -> Iterator[tuple[str, tuple[str, ...]]]:
-        """Each path (under the first root) with its rows' methods."""
-        methods: dict[str, list[str]] = {}
-        for row in self.rows:
-            methods.setdefault((self.roots[0] if row.rooted else "") + row.path, []).extend(row.methods)
-        for path, names in methods.items():
-            yield path, tuple(names)
+        if row is None or method == "OPTIONS":
+            return Match(None, {}, _allowed(node.rows), next(iter(node.rows.values())).path)
+        return Match(row, dict(zip(row.names, values, strict=True)))
 
 
 def _allowed(rows: Iterable[str]) -> tuple[str, ...]:
     methods = list(rows)
-    return (*methods, *(["HEAD"] if "GET" in methods else []), "OPTIONS")
+    return tuple(dict.fromkeys((*methods, *(["HEAD"] if "GET" in methods else []), "OPTIONS")))
 
 
 def _segments(path: str) -> list[str]:

@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 
 from dicomd.config import HttpConfig
 from dicomd.web.app import Door
+from dicomd.web.capabilities import Capabilities
 from dicomd.web.channel import DoorChannel
 from dicomd.web.routes import Route
 
@@ -117,8 +118,10 @@ def _parse(data: bytes, head: bool) -> tuple[Answer, bytes]:
     return Answer(status, headers, rest[:length]), rest[length:]
 
 
-def make_door(rows: Iterable[Route], clock: Clock | None = None, **settings: Any) -> Door:
-    return Door(evolve(HttpConfig(), **settings), rows, clock or Clock())
+def make_door(
+    rows: Iterable[Route], clock: Clock | None = None, *, capabilities: Capabilities | None = None, **settings: Any
+) -> Door:
+    return Door(evolve(HttpConfig(), **settings), rows, clock or Clock(), capabilities)
 
 
 def ask(
@@ -131,4 +134,7 @@ def ask(
     """One request on a connection of its own; its answer must be there at once."""
     connection = Connection(door)
     connection.request(method, path, body, headers)
-    return connection.answers(head=method == "HEAD")[0]
+    answer = connection.answers(head=method == "HEAD")[0]
+    if connection.transport.connected:
+        connection.lose()
+    return answer
