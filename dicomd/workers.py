@@ -7,10 +7,11 @@ in batches, so that one wake-up of the reactor serves all jobs that finished mea
 
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import AbstractContextManager
-from queue import Empty, Full, Queue
+from queue import SimpleQueue
 from typing import Any, Protocol, TypeVar
 
 from attrs import define, field
@@ -111,18 +112,15 @@ _STOP = _Job(lambda: None, (), Deferred())
 
 @define(eq=False)
 class Pool:
-    """`size` threads that take jobs from one bounded queue; `around` may wrap each thread's work in a context."""
+    """`size` threads that take jobs from one bounded queue; `context` may wrap each job and give it a first argument."""
 
     name: str
     size: int
     bound: int
     completions: Completions
     context: Callable[[], AbstractContextManager[Any]] | None = None
-    _queue: "Queue[_Job]" = field(init=False)
+    _queue: "SimpleQueue[_Job]" = field(init=False, factory=SimpleQueue)
     _threads: list[threading.Thread] = field(init=False, factory=list)
-
-    def __attrs_post_init__(self) -> None:
-        self._queue = Queue(self.bound)
 
     def start(self) -> None:
         for number in range(self.size):
@@ -136,15 +134,10 @@ class Pool:
 
     def put(self, job: _Job) -> "Deferred[Any]":
         """Queue a job; raises `Busy` when the queue is full."""
-        try:
-            self._queue.put_nowait(job)
-        except Full:
-            raise Busy(f"the {self.name} queue is full, try again later") from None
-        return job.done
-
-    def pass_on(self, job: _Job) -> None:
-        """Queue a job from another pool's thread, which waits while the queue is full."""
+        if self._queue.qsize() >= self.bound:
+            raise Busy(f"the {self.name} queue is full, try again later")
         self._queue.put(job)
+        return job.done
 
     def _work(self) -> None:
         while (job := self._queue.get()) is not _STOP:
@@ -161,40 +154,69 @@ class Pool:
         except BaseException:  # noqa: BLE001 - handed to whoever awaits the job
             return Failure()
 
-    def stop(self, timeout: float) -> None:
-        """Finish what is queued, then end the threads; blocking, at most `timeout` seconds a thread."""
+    def stop(self, deadline: float) -> None:
+        """Finish what is queued, then end the threads; blocks until then, or until `deadline` (monotonic seconds)."""
         for _ in self._threads:
             self._queue.put(_STOP)
-        for thread in self._threads:
-            thread.join(timeout)
+        _join(self._threads, deadline)
 
 
-class Writer(Pool):
-    """One thread, one connection: all jobs waiting at that moment share a transaction, each in a savepoint."""
+class Writer:
+    """One connection: all jobs waiting at that moment share a transaction, each in a savepoint.
+
+    It has a thread of its own for jobs from the reactor. A job that another pool passes on is committed by that pool's thread,
+    unless a commit is under way: whoever does that takes it along with the next group. So a lone instance needs one hop
+    less, and many share a commit.
+    """
 
     LARGEST_GROUP = 256
 
     def __init__(self, name: str, bound: int, completions: Completions, transactions: Transactions) -> None:
-        super().__init__(name, 1, bound, completions)
-        self._transactions = transactions
+        self.name, self._bound = name, bound
+        self._completions, self._transactions = completions, transactions
+        self._jobs: deque[_Job] = deque()
+        self._turn = threading.Lock()
+        self._bell: SimpleQueue[bool] = SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def submit(self, function: Callable[..., T], *arguments: Any) -> "Deferred[T]":
+        """Run `function(connection, *arguments)`; raises `Busy` when the queue is full."""
+        if len(self._jobs) >= self._bound:
+            raise Busy(f"the {self.name} queue is full, try again later")
+        job = _Job(function, arguments, Deferred(_ignore_cancel))
+        self._jobs.append(job)
+        self._bell.put(True)
+        return job.done
+
+    def pass_on(self, job: _Job) -> None:
+        """Take a job from another pool's thread, which commits it unless somebody is at it, and waits while too much is queued."""
+        self._jobs.append(job)
+        if len(self._jobs) > self._bound:
+            with self._turn:
+                self._commit_next()
+        self._serve()
 
     def _work(self) -> None:
-        stopping = False
-        while not stopping:
-            group = self._next_group()
-            stopping = _STOP in group
-            jobs = [job for job in group if job is not _STOP]
-            if jobs:
-                self.completions.add(self._commit(jobs))
+        while self._bell.get():
+            self._serve()
 
-    def _next_group(self) -> list[_Job]:
-        group = [self._queue.get()]
-        while len(group) < self.LARGEST_GROUP:
+    def _serve(self) -> None:
+        """Commit what is queued. Nothing is left behind: whoever holds the turn looks again after giving it up."""
+        while self._jobs and self._turn.acquire(blocking=False):
             try:
-                group.append(self._queue.get_nowait())
-            except Empty:
-                break
-        return group
+                self._commit_next()
+            finally:
+                self._turn.release()
+
+    def _commit_next(self) -> None:
+        group: list[_Job] = []
+        while self._jobs and len(group) < self.LARGEST_GROUP:
+            group.append(self._jobs.popleft())
+        if group:
+            self._completions.add(self._commit(group))
 
     def _commit(self, jobs: list[_Job]) -> list[tuple[_Job, Any]]:
         results: list[tuple[_Job, Any]] = []
@@ -213,6 +235,18 @@ class Writer(Pool):
                 return job.function(connection, *job.arguments)
         except Exception:  # noqa: BLE001 - this job alone failed
             return Failure()
+
+    def stop(self, deadline: float) -> None:
+        """Commit what is queued and end the thread; the pools that pass jobs on must have stopped."""
+        self._bell.put(False)
+        if self._thread.is_alive():
+            _join([self._thread], deadline)
+        self._serve()
+
+
+def _join(threads: Iterable[threading.Thread], deadline: float) -> None:
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
 
 
 class Chain:
@@ -258,7 +292,7 @@ class Workers:
         self._chain = Chain(self._disk, self._write)
 
     @property
-    def _pools(self) -> tuple[Pool, ...]:
+    def _pools(self) -> tuple[Pool | Writer, ...]:
         return (self._pixels, self._prepare, self._disk, self._read, self._write)
 
     def start(self) -> None:
@@ -266,9 +300,10 @@ class Workers:
             pool.start()
 
     def stop(self, timeout: float = 3.0) -> None:
-        """Finish queued jobs, doors first closed by the caller; the writer last."""
+        """Finish queued jobs, doors first closed by the caller; the writer last. Blocks up to `timeout` seconds."""
+        deadline = time.monotonic() + timeout
         for pool in self._pools:
-            pool.stop(timeout)
+            pool.stop(deadline)
 
     def write(self, function: Callable[..., T], *arguments: Any) -> Awaitable[T]:
         """Run `function(connection, *arguments)` in the next group commit; resolves when it is durable."""

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
-from attrs import define, evolve, field, frozen
+from attrs import define, field, frozen
 
 from ..model.identifiers import InstanceKey, is_uid
 from ..model.status import ServiceError, Status, TooLarge
@@ -143,7 +143,7 @@ class Reception:
             raise self._error
         chunks, self._chunks = self._chunks, []
         spool = self._spool
-        spool.claim = evolve(spool.claim, study_instance_uid=study_instance_uid)
+        spool.study_instance_uid = study_instance_uid
         return await self._workers.disk_then_write(_receive, spool, chunks, self._spooled, duplicates, then=then)
 
     @property

@@ -50,7 +50,6 @@ class Claim:
     sop_class_uid: str = ""
     sop_instance_uid: str = ""
     transfer_syntax_uid: str = ""
-    study_instance_uid: str = ""
     calling_ae_title: str = ""
     sent_by: str = ""
 
@@ -72,6 +71,8 @@ class Spool:
     rules: Rules
     claim: Claim
     path: str = field(init=False)
+    # The study that the instance must belong to; "" is any.
+    study_instance_uid: str = ""
     size: int = field(init=False, default=0)
     # Known as soon as it was read, also when the instance is refused then.
     header: Header | None = field(init=False, default=None)
@@ -126,7 +127,7 @@ class Spool:
             header = self.header = _header_of_file(descriptor, self.size, meta)
         finally:
             os.close(descriptor)
-        check(header, meta, self.claim, self.rules)
+        self._check(header, meta)
         return self._place(header, meta)
 
     def take(self, chunks: Sequence[bytes]) -> Arrival:
@@ -135,13 +136,18 @@ class Spool:
         check_room(self.folder, self.rules)
         meta, head, dataset = split(data, self.claim)
         header = self.header = headers.read(dataset, 0, meta.transfer_syntax_uid)
-        check(header, meta, self.claim, self.rules)
+        self._check(header, meta)
         self._digest.update(dataset)
         self._descriptor = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o640)
         self._append([head, dataset])
         os.utime(self._descriptor, ns=(self.stored_at, self.stored_at))
         os.fsync(self._descriptor)
         return self._place(header, meta)
+
+    def _check(self, header: Header, meta: FileMeta) -> None:
+        check(header, meta, self.claim, self.rules)
+        if self.study_instance_uid and self.study_instance_uid != header.study_instance_uid:
+            raise InvalidRequest("(0020,000D) StudyInstanceUID is not that of the target study", offending=(0x0020000D,))
 
     def _place(self, header: Header, meta: FileMeta) -> Arrival:
         self._close()
@@ -226,8 +232,6 @@ def check(header: Header, meta: FileMeta, claim: Claim, rules: Rules) -> None:
         raise InvalidRequest("(0008,0016) SOPClassUID is not Affected SOP Class UID", offending=(0x00080016,))
     if claim.is_bare and claim.sop_instance_uid != header.sop_instance_uid:
         raise InvalidRequest("(0008,0018) SOPInstanceUID is not Affected SOP Instance UID", offending=(0x00080018,))
-    if claim.study_instance_uid and claim.study_instance_uid != header.study_instance_uid:
-        raise InvalidRequest("(0020,000D) StudyInstanceUID is not that of the target study", offending=(0x0020000D,))
     if rules.sop_classes and header.sop_class_uid not in rules.sop_classes:
         raise ServiceError("the SOP class is not taken here", Status.SOP_CLASS_NOT_SUPPORTED)
 

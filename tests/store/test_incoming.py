@@ -116,7 +116,8 @@ class RefusalTests(SpoolCase):
         other_instance = Claim(meta.sop_class_uid, "1.2.3", meta.transfer_syntax_uid)
         self.assertEqual(self.refused(dataset, other_class).status, Status.IDENTIFIER_MISMATCH)
         self.assertEqual(self.refused(dataset, other_instance).status, Status.IDENTIFIER_MISMATCH)
-        self.assertEqual(self.refused(data, Claim(study_instance_uid="1.2.3")).status, Status.IDENTIFIER_MISMATCH)
+        spool = Spool(self.folder, Rules(), Claim(), study_instance_uid="1.2.3")
+        self.assertEqual(self.assertRaises(ServiceError, spool.take, [data]).status, Status.IDENTIFIER_MISMATCH)
 
     def test_affected_uid_that_is_none(self) -> None:
         """0117 for the command's own UID."""
