@@ -192,7 +192,7 @@ class Writer:
         return job.done
 
     def pass_on(self, job: _Job) -> None:
-        """Take a job from another pool's thread, which commits it unless somebody is at it, and waits while too much is queued."""
+        """Take a job from another pool's thread, which commits it unless somebody is at it, and waits if too much is queued."""
         self._jobs.append(job)
         if len(self._jobs) > self._bound:
             with self._turn:

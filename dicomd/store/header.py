@@ -105,18 +105,17 @@ def _read_deflated(data: Buffer, position: int) -> Header:
     return _header(found)
 
 
+_UIDS = (("sop_class_uid", 0x00080016), ("sop_instance_uid", 0x00080018))
+_UIDS_OF_PATIENT = (*_UIDS, ("study_instance_uid", 0x0020000D), ("series_instance_uid", 0x0020000E))
+
+
 def check_identity(header: Header) -> None:
     """Refuse an instance that lacks UIDs, or whose UIDs are none: they become file names (PS3.5 9.1, PS3.4 B.2.3)."""
-    needed = [("sop_class_uid", 0x00080016), ("sop_instance_uid", 0x00080018)]
-    if not header.is_non_patient:
-        needed += [("study_instance_uid", 0x0020000D), ("series_instance_uid", 0x0020000E)]
-    for name, tag in needed:
+    for name, tag in _UIDS if header.is_non_patient else _UIDS_OF_PATIENT:
         uid = str(header.values[name])
-        where = f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
-        if not uid:
-            raise InvalidRequest(f"{where} {_keyword(name)} is missing", offending=(tag,))
         if not is_uid(uid):
-            raise InvalidRequest(f"{where} {_keyword(name)} is not a UID", offending=(tag,))
+            what = "is not a UID" if uid else "is missing"
+            raise InvalidRequest(f"({tag >> 16:04X},{tag & 0xFFFF:04X}) {_keyword(name)} {what}", offending=(tag,))
 
 
 def _keyword(name: str) -> str:

@@ -218,7 +218,10 @@ def _identity(dataset: memoryview, meta: FileMeta) -> tuple[str, str]:
     if meta.transfer_syntax_uid != DEFLATED:
         form = layout_of(meta.transfer_syntax_uid)
         found = read_values(dataset, _IDENTITY, 0, explicit=form.explicit, little=form.little)
-    return found.get((0x00080016,)) or meta.sop_class_uid, found.get((0x00080018,)) or meta.sop_instance_uid
+    sop_class_uid = found.get((0x00080016,)) or meta.sop_class_uid
+    sop_instance_uid = found.get((0x00080018,)) or meta.sop_instance_uid
+    # Longer ones are refused later, by the header.
+    return sop_class_uid[:64], sop_instance_uid[:64]
 
 
 def check(header: Header, meta: FileMeta, claim: Claim, rules: Rules) -> None:

@@ -8,6 +8,7 @@ stray delimiters, unknown VRs and implicit elements among explicit ones are let 
 import mmap
 import struct
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 from attrs import Factory, field, frozen
@@ -136,8 +137,18 @@ def scan(
     The length of a value of undefined length is that of all its bytes, without the closing delimiter.
     """
     position, end = start, len(data) if end is None else end
-    form = _LAYOUTS[explicit, little]
+    form, short_vr = _LAYOUTS[explicit, little], _SHORT.get
+    read, last = form.read_explicit, end - 8 if explicit else -1
     while position < end:
+        if position <= last:
+            # The usual element, without a call for each: this loop sees every element of every instance that is stored.
+            group, element, raw, length = read(data, position)
+            if group and length <= last - position and (found := short_vr(raw)) is not None:
+                if (tag := group << 16 | element) >= stop:
+                    return
+                yield tag, found, position + 8, length
+                position += 8 + length
+                continue
         tag, vr, offset, length = element_at(data, position, end, form)
         if tag >= stop:
             return
@@ -290,15 +301,20 @@ def file_meta_bytes(
     group = b"".join(
         (
             b"\x02\0\x01\0OB\0\0\x02\0\0\0\0\x01",
-            _meta(0x02, b"UI", sop_class_uid, b"\0"),
+            _repeated(0x02, b"UI", sop_class_uid, b"\0"),
             _meta(0x03, b"UI", sop_instance_uid, b"\0"),
-            _meta(0x10, b"UI", transfer_syntax_uid, b"\0"),
-            _meta(0x12, b"UI", implementation_class_uid or IMPLEMENTATION_CLASS_UID, b"\0"),
-            _meta(0x13, b"SH", implementation_version_name, b" ") if implementation_version_name else b"",
-            _meta(0x16, b"AE", source_ae_title, b" ") if source_ae_title else b"",
+            _repeated(0x10, b"UI", transfer_syntax_uid, b"\0"),
+            _repeated(0x12, b"UI", implementation_class_uid or IMPLEMENTATION_CLASS_UID, b"\0"),
+            _repeated(0x13, b"SH", implementation_version_name, b" ") if implementation_version_name else b"",
+            _repeated(0x16, b"AE", source_ae_title, b" ") if source_ae_title else b"",
         )
     )
     return b"%bDICM\x02\0\0\0UL\x04\0%b%b" % (bytes(128), len(group).to_bytes(4, "little"), group)
+
+
+@lru_cache(maxsize=256)
+def _repeated(element: int, vr: bytes, text: str, padding: bytes) -> bytes:
+    return _meta(element, vr, text, padding)
 
 
 def _meta(element: int, vr: bytes, text: str, padding: bytes) -> bytes:

@@ -24,6 +24,7 @@ class Wanted:
     top: dict[int, str] = field(init=False)
     nested: dict[int, dict[int, str]] = field(init=False)
     last: int = field(init=False)
+    either: frozenset[int] = field(init=False)
 
     @top.default
     def _top(self) -> dict[int, str]:
@@ -36,6 +37,10 @@ class Wanted:
             if len(path) == 2:
                 nested.setdefault(path[0], {})[path[1]] = vr
         return nested
+
+    @either.default
+    def _either(self) -> frozenset[int]:
+        return frozenset([*self.top, *self.nested])
 
     @last.default
     def _last(self) -> int:
@@ -55,6 +60,7 @@ def read_values(
     found: dict[Path, str] = {}
     codecs: tuple[str, ...] = ("",)
     previous, top, nested = -1, wanted.top, wanted.nested
+    either = wanted.either
     elements = scan(data, start, explicit=form.explicit, little=form.little)
     for tag, vr, offset, length in elements:
         if tag > wanted.last and 0 <= previous < tag:
@@ -62,6 +68,8 @@ def read_values(
                 _skip_to_pixels(elements)
             break
         previous = tag if tag > previous else 0xFFFFFFFF
+        if tag not in either:
+            continue
         if tag in top:
             found[tag,] = _value(bytes(data[offset : offset + length]), vr or top[tag], form, codecs)
             if tag == _CHARACTER_SET:
