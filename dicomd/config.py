@@ -98,6 +98,7 @@ class DimseConfig:
     require_called_ae_title: bool = False
     max_associations: int = _at_least(200, 1)
     accept_unknown_storage: bool = True
+    move_associations: int = _at_least(2, 1)
     artim_timeout: float = _at_least(30.0, 1)
     idle_timeout: float = _at_least(600.0, 1)
     response_timeout: float = _at_least(60.0, 1)

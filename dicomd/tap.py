@@ -27,6 +27,7 @@ from .dimse import modality as dimse_modality
 from .dimse.composite import StorageProvider, Verification
 from .dimse.listener import Listener, timeouts_of
 from .dimse.outbound import Connector, DimseSender
+from .dimse.retrieve import Retrieval
 from .dimse.service import Service as DimseService
 from .dimse.service import Services
 from .mllp import listener as mllp
@@ -37,6 +38,7 @@ from .services.outbox import Outbox
 from .services.performed_steps import PerformedSteps
 from .services.retrieve import Retrieve
 from .services.storage import Duplicates, Rules, Storage
+from .services.transfers import Transfers
 from .services.worklist import Worklist
 from .services.worklist_folder import WatchedFolder
 from .store.archive import Archive
@@ -102,6 +104,7 @@ class Server(Service):
         self.sender = DimseSender(self.connector)
         self._join_modality()
         self.retrieve = Retrieve(self.workers, self.archive.folder)
+        self.transfers = Transfers(self.workers, self.archive.folder)
         self.capabilities = Capabilities(__version__, self._dimse_tables)
         self.web = app.Door(self.config.http, self._rows(), self.reactor, self.capabilities)
         self.dimse = Listener(self.config.dimse, Services(self._dimse_services()), self.reactor)
@@ -134,10 +137,14 @@ class Server(Service):
 
     def _dimse_services(self) -> list[DimseService]:
         """The SOP classes of the DIMSE door."""
-        storage = StorageProvider(self.storage, accept_unknown=self.config.dimse.accept_unknown_storage)
+        dimse = self.config.dimse
+        storage = StorageProvider(self.storage, accept_unknown=dimse.accept_unknown_storage)
+        most = dimse.move_associations
+        retrieval = Retrieval(self.transfers, self.connector, self.peers, self.reactor, most_associations=most)
         return [
             *Verification().services(),
             *storage.services(),
+            *retrieval.services(),
             *dimse_modality.ModalityWorklist(self.worklist).services(),
             *dimse_modality.PerformedProcedureSteps(self.performed).services(),
         ]

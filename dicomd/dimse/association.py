@@ -5,7 +5,8 @@ are taken at any time. Knows PDUs and sockets only through `Link`.
 """
 
 from collections import deque
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import aclosing
 from typing import Any, Protocol
 
 from attrs import define, field
@@ -144,7 +145,7 @@ class Association:
         return message.is_cancelled or self.ended
 
     async def request(
-        self, context: Context, command: Command, dataset: bytes | AsyncIterable[bytes] | None = None
+        self, context: Context, command: Command, dataset: bytes | AsyncGenerator[bytes, None] | None = None
     ) -> tuple[Command, bytes]:
         """Invoke an operation on the peer; the response and its data set. The Message ID is given here.
 
@@ -160,16 +161,17 @@ class Association:
             await self._stream(context, command, dataset)
         return await answer.deferred
 
-    async def _stream(self, context: Context, command: Command, chunks: AsyncIterable[bytes]) -> None:
+    async def _stream(self, context: Context, command: Command, chunks: AsyncGenerator[bytes, None]) -> None:
         """One chunk is held back, because only the last fragment may be marked as the last."""
         self.link.send(self.writer.command(context.id, command))
         held = b""
         try:
-            async for chunk in chunks:
-                if held:
-                    self._still_here().link.send(self.writer.data_set(context.id, held, False))
-                    await self.link.writable()
-                held = chunk
+            async with aclosing(chunks):
+                async for chunk in chunks:
+                    if held:
+                        self._still_here().link.send(self.writer.data_set(context.id, held, False))
+                        await self.link.writable()
+                    held = chunk
         except ServiceError:
             self.link.abort("a data set broke off while it was sent")
             raise

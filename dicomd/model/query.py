@@ -287,7 +287,7 @@ def from_identifier(
     relational queries a missing or multiple unique key of a higher level. `strip`: further tags that are no keys.
     """
     options = options or Options()
-    level = _level(identifier, levels) if levels else None
+    level = level_in(identifier, levels) if levels else None
     if level is not None and not options.relational:
         _check_hierarchy(identifier, level, levels)
     given = plain(next(iter(values(identifier, _TIMEZONE)), None))
@@ -317,7 +317,8 @@ def _identifier_keys(attributes: Attributes, tree: "_Tree", within: Path) -> dic
     return fields
 
 
-def _level(identifier: Attributes, levels: Sequence[Level]) -> Level:
+def level_in(identifier: Attributes, levels: Sequence[Level]) -> Level:
+    """The Query/Retrieve Level of an Identifier; raises InvalidRequest when it is missing or not one of `levels`."""
     given = plain(next(iter(values(identifier, _LEVEL)), None))
     if not given:
         raise InvalidRequest("Query/Retrieve Level is missing", offending=(int(_LEVEL, 16),))

@@ -1,0 +1,195 @@
+"""C-STORE sub-operations of C-GET and C-MOVE: an instance over an association, and the counts (PS3.4 C.4.2.2, C.4.3.2)."""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+
+from attrs import define, field, frozen
+from twisted.internet.defer import DeferredLock, ensureDeferred
+from twisted.logger import Logger
+
+from ..model.status import ServiceError, Status
+from ..services.transfers import Plan, StoredInstance, Transfers
+from ..wire.messages import Command, CommandField
+from ..wire.negotiation import Context
+from .association import Association, AssociationEnded
+
+log = Logger()
+
+# Failed SOP Instance UID List has a limit for the sake of memory; the counts have none.
+LONGEST_FAILED_LIST = 20000
+
+
+@frozen
+class Originator:
+    """Who asked for a C-MOVE (PS3.7 9.1.1.1.5 and .6)."""
+
+    ae_title: str = ""
+    message_id: int | None = None
+
+
+@define(eq=False)
+class Counts:
+    """Numbers of sub-operations, and which instances failed."""
+
+    remaining: int
+    completed: int = 0
+    failed: int = 0
+    warning: int = 0
+    failed_uids: list[str] = field(factory=list)
+    reason: str = ""
+
+    def note(self, sop_instance_uid: str, status: int, reason: str = "") -> None:
+        """One is done."""
+        self.remaining -= 1
+        if status == Status.SUCCESS:
+            self.completed += 1
+        elif status >> 12 == 0xB:
+            self.warning += 1
+        else:
+            self.failed += 1
+            self.reason = self.reason or reason
+            if len(self.failed_uids) < LONGEST_FAILED_LIST:
+                self.failed_uids.append(sop_instance_uid)
+
+    def elements(self, *, with_remaining: bool) -> dict[str, int]:
+        """For a response; Remaining is for Pending and Cancel only (PS3.7 9.1.3.1.6)."""
+        counts = {
+            "completed_suboperations": self.completed,
+            "failed_suboperations": self.failed,
+            "warning_suboperations": self.warning,
+        }
+        if with_remaining:
+            counts["remaining_suboperations"] = self.remaining
+        return {name: min(count, 0xFFFF) for name, count in counts.items()}
+
+    @property
+    def status(self) -> Status:
+        """The final one, when all were tried."""
+        if self.failed and not self.completed and not self.warning:
+            return Status.CANNOT_PERFORM_SUB_OPERATIONS
+        return Status.COERCED if self.failed or self.warning else Status.SUCCESS
+
+
+@define(eq=False)
+class Outlet:
+    """Sends instances over one association, on which this side is SCU of storage."""
+
+    association: Association
+    transfers: Transfers
+    originator: Originator = Originator()
+    priority: int = 0
+
+    async def prepare(self, instance: StoredInstance) -> "Prepared":
+        """Choose the context and get the data set; what makes it impossible is kept for `send`."""
+        context = self._context(instance)
+        if context is None:
+            status, reason = Status.SOP_CLASS_NOT_SUPPORTED, "the receiver takes it in no transfer syntax that can be had"
+            return Prepared(instance, refusal=ServiceError(reason, status))
+        try:
+            return Prepared(instance, context, await self._data(instance, context))
+        except ServiceError as error:
+            return Prepared(instance, refusal=error)
+
+    async def send(self, prepared: "Prepared") -> tuple[int, str]:
+        """C-STORE: the status, and why it is a failure. A lost association raises `AssociationEnded`."""
+        refusal, context = prepared.refusal, prepared.context
+        if refusal is not None or context is None:
+            why = refusal.comment if refusal else ""
+            log.info("instance {uid} not sent: {why}", uid=prepared.instance.key.sop_instance_uid, why=why)
+            return refusal.status if refusal else Status.PROCESSING_FAILURE, why
+        try:
+            response, _ = await self.association.request(context, self._command(prepared.instance), prepared.data)
+        except ServiceError as error:
+            return error.status, error.comment
+        return response.status or 0, response.error_comment
+
+    def _context(self, instance: StoredInstance) -> Context | None:
+        """As stored, else the best that the transcoder makes."""
+        by_syntax = {context.transfer_syntax: context for context in self.association.contexts_for(instance.sop_class_uid)}
+        syntaxes = (instance.transfer_syntax_uid, *self.transfers.transcoder.targets(instance.transfer_syntax_uid))
+        return next((by_syntax[syntax] for syntax in syntaxes if syntax in by_syntax), None)
+
+    async def _data(self, instance: StoredInstance, context: Context) -> bytes | AsyncGenerator[bytes, None]:
+        if context.transfer_syntax == instance.transfer_syntax_uid:
+            return await self.transfers.read(instance)
+        return await self.transfers.transcoder.transcode(instance, context.transfer_syntax)
+
+    def _command(self, instance: StoredInstance) -> Command:
+        return Command(
+            CommandField.C_STORE,
+            affected_sop_class_uid=instance.sop_class_uid,
+            affected_sop_instance_uid=instance.key.sop_instance_uid,
+            priority=self.priority,
+            move_originator_ae_title=self.originator.ae_title,
+            move_originator_message_id=self.originator.message_id,
+        )
+
+
+@frozen
+class Prepared:
+    """An instance about to be sent."""
+
+    instance: StoredInstance
+    context: Context | None = None
+    data: bytes | AsyncGenerator[bytes, None] = b""
+    refusal: ServiceError | None = None
+
+
+class Work:
+    """The instances of a plan, handed out one by one to one or several outlets; memory does not grow with their number."""
+
+    def __init__(self, transfers: Transfers, plan: Plan, counts: Counts, goes_on: Callable[[], bool]) -> None:
+        self.counts = counts
+        self.goes_on = goes_on
+        self._source = transfers.instances(plan)
+        self._returned: list[StoredInstance] = []
+        self._turn = DeferredLock()
+
+    async def take(self) -> StoredInstance | None:
+        """The next one; None when there are no more or the work is to stop."""
+        if not self.goes_on():
+            return None
+        if self._returned:
+            return self._returned.pop()
+        await self._turn.acquire()
+        try:
+            return await anext(self._source, None)
+        finally:
+            self._turn.release()
+
+    def give_back(self, instance: StoredInstance) -> None:
+        """It could not be tried."""
+        self._returned.append(instance)
+
+    async def give_up(self, reason: str) -> None:
+        """Nobody is left to do it: what remains has failed. So has what was deleted meanwhile."""
+        while (instance := await self.take()) is not None:
+            self.counts.note(instance.key.sop_instance_uid, Status.PROCESSING_FAILURE, reason)
+        if self.goes_on():
+            self.counts.failed, self.counts.remaining = self.counts.failed + self.counts.remaining, 0
+
+
+async def drain(outlet: Outlet, work: Work, after_each: Callable[[], Awaitable[None]]) -> None:
+    """Send what there is, until nothing is left or the association is lost (`AssociationEnded`).
+
+    While the receiver is busy with one instance, the next one is read.
+    """
+    current = await _next(outlet, work)
+    while current is not None and work.goes_on():
+        following = ensureDeferred(_next(outlet, work))
+        uid = current.instance.key.sop_instance_uid
+        try:
+            status, reason = await outlet.send(current)
+        except AssociationEnded:
+            work.counts.note(uid, Status.PROCESSING_FAILURE, "the association was lost")
+            unsent = await following
+            if unsent is not None:
+                work.give_back(unsent.instance)
+            raise
+        work.counts.note(uid, status, reason)
+        await after_each()
+        current = await following
+
+
+async def _next(outlet: Outlet, work: Work) -> Prepared | None:
+    instance = await work.take()
+    return None if instance is None else await outlet.prepare(instance)
