@@ -2,7 +2,15 @@
 
 from setuptools import find_packages, setup
 
-TEST = ["treq>=24.9", "hypothesis>=6.100", "ruff>=0.6", "mypy>=1.11", "dicomweb-client>=0.60", "requests>=2.31"]
+TEST = [
+    "treq>=24.9",
+    "hypothesis>=6.100",
+    "ruff>=0.6",
+    "mypy>=1.11",
+    "dicomweb-client>=0.60",
+    "requests>=2.31",
+    "schemathesis>=4.0",
+]
 
 setup(
     name="dicomd",
