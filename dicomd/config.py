@@ -84,6 +84,7 @@ class HttpConfig:
     trusted_proxies: tuple[str, ...] = _each((), "an IP address or network", _is_network)
     cors_origins: tuple[str, ...] = ("http://localhost:*", "http://127.0.0.1:*")
     max_body: int = _at_least(64 << 20, 1024)
+    max_connections: int = _at_least(1000, 1)
     idle_timeout: float = _at_least(60.0, 1)
     access_log: bool = False
     off: tuple[str, ...] = _each((), f"one of {', '.join(HTTP_SERVICES)}", lambda v: v in HTTP_SERVICES)

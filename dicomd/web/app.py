@@ -61,6 +61,8 @@ class Settings(Protocol):
     @property
     def max_body(self) -> int: ...
     @property
+    def max_connections(self) -> int: ...
+    @property
     def idle_timeout(self) -> float: ...
     @property
     def access_log(self) -> bool: ...
@@ -114,7 +116,8 @@ class Door:
 
     def _resolve(self, request: DoorRequest) -> Match | None:
         method = request.method.decode("latin-1")
-        match = self.table.match(method, request.path)
+        path = request.path if request.path != b"*" else self.settings.root.encode()
+        match = self.table.match(method, path)
         if match is None or match.route is not None:
             for name, value in match.arguments.items() if match is not None else ():
                 if name in UIDS and not is_uid(value):
@@ -281,6 +284,7 @@ class Door:
         assert isinstance(response.body, bytes)
         log.info("request {id} refused: {status} {detail}", id=name, status=error.status, detail=error.detail)
         head = f"{_STATUS[error.status]}{self._now()}\r\nX-Request-ID: {name}\r\nContent-Type: {response.content_type}"
+        head += "".join(f"\r\n{key}: {value}" for key, value in error.headers)
         return f"{head}\r\nContent-Length: {len(response.body)}\r\nConnection: close\r\n\r\n".encode() + response.body
 
     def _log(self, request: DoorRequest, status: int) -> None:

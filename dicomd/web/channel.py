@@ -94,7 +94,10 @@ class DoorRequest(server.Request):
         channel = self.channel
         self.site = channel.site
         self.method, self.uri, self.clientproto = channel._command, channel._path, channel._version
-        self.path, _, self.query = self.uri.partition(b"?")
+        target = self.uri
+        if not target.startswith(b"/"):
+            target = _origin_form(target)
+        self.path, _, self.query = target.partition(b"?")
         self.door.admit(self, length)
         if self.refusal is not None and length and length > LARGEST_DISCARD:
             channel.answer_early(self)
@@ -146,6 +149,8 @@ class DoorChannel(http.HTTPChannel):
         super().connectionMade()
         self._closed: list[Deferred[None]] = []
         self.site.channels.add(self)
+        if len(self.site.channels) > self.site.door.settings.max_connections:
+            self._refuse(HttpError(503, "too many connections, try again later", [("Retry-After", "2")]))
 
     def connectionLost(self, reason: Any) -> None:
         super().connectionLost(reason)
@@ -249,6 +254,14 @@ class DoorChannel(http.HTTPChannel):
         if not self._handlingRequest and not self._deaf:
             self.setTimeout(self._savedTimeOut)
         self._networkProducer.resumeProducing()
+
+
+def _origin_form(target: bytes) -> bytes:
+    """The path and query of a target in another form (RFC 9112 3.2); `*` (OPTIONS) is the root of everything."""
+    if target == b"*":
+        return b"*"
+    _, _, rest = target.partition(b"://")
+    return b"/" + rest.partition(b"/")[2] if rest else target
 
 
 class DoorSite(server.Site):

@@ -83,6 +83,13 @@ class ResolutionTests(DoorTestCase):
         self.assertEqual(self.ask("GET", "/top").status, 200)
         self.assertEqual(self.ask("GET", "/qido/top").status, 404)
 
+    def test_forms_of_the_target(self) -> None:
+        """A whole URL names the same resource as its path, `*` the root (RFC 9112 3.2)."""
+        self.assertIn(b"[('a', 'b')]", self.ask("GET", "http://dicom.test:80/dicom-web/studies?a=b").body)
+        self.assertEqual(self.ask("OPTIONS", "*").status, 204)
+        for target in ("dicom-web/studies", "http:", "http://x"):
+            self.assertEqual(self.ask("GET", target).status, 404, target)
+
     def test_trailing_slash(self) -> None:
         """A trailing slash names the same resource; the root itself included."""
         for path in ("/dicom-web/studies/", "/dicom-web", "/dicom-web/", f"/dicom-web/studies/{UID}/metadata/"):
@@ -293,6 +300,15 @@ class ConnectionTests(DoorTestCase):
         self.handlers.waiting.callback(None)
         self.assertEqual(busy.answers()[0].status, 200)
         self.assertIsNone(self.successResultOf(done))
+
+    def test_too_many(self) -> None:
+        """A connection beyond the limit is told so; when another ends there is room again."""
+        door = make_door(self.handlers.rows(), self.clock, max_connections=1)
+        first, second = Connection(door), Connection(door)
+        answer = second.answers()[0]
+        self.assertEqual((answer.status, answer.headers["retry-after"]), (503, "2"))
+        first.lose()
+        self.assertEqual(ask(door, "GET", "/dicom-web/studies").status, 200)
 
     def test_connection_close(self) -> None:
         """`Connection: close` is kept and repeated."""
