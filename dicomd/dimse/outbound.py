@@ -8,9 +8,10 @@ from typing import Any
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, DeferredSemaphore
-from twisted.internet.endpoints import HostnameEndpoint, connectProtocol
+from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.error import ConnectError, DNSLookupError
 from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
 from ..model.attributes import Attributes
@@ -98,6 +99,18 @@ class Requested(Connection):
         return released
 
 
+class _Factory(Factory):
+    """Builds the one protocol there is."""
+
+    noisy = False
+
+    def __init__(self, protocol: Requested) -> None:
+        self._protocol = protocol
+
+    def buildProtocol(self, addr: object) -> Requested:
+        return self._protocol
+
+
 @define(eq=False)
 class Connector:
     """Opens associations to peers, at most `limit` at a time; more wait for their turn.
@@ -130,7 +143,7 @@ class Connector:
         association = None
         await self._turns.acquire()
         try:
-            await connectProtocol(self._way_to(peer), protocol)
+            await self._way_to(peer).connect(_Factory(protocol))
             association = await protocol.established
         except (ConnectError, DNSLookupError) as error:
             raise PeerUnavailable(f"{peer.ae_title} cannot be reached: {type(error).__name__}") from None
