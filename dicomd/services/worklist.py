@@ -8,15 +8,18 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
+import orjson
 from attrs import define, field, frozen
 
 from ..model.attributes import Attributes
 from ..model.matching import Items
+from ..model.projection import project
 from ..model.query import Query
-from ..model.scheduled_steps import SEQUENCE, STEP_STATUS, ScheduledState, entries, identity
+from ..model.scheduled_steps import ALWAYS_RETURNED, SEQUENCE, STEP_STATUS, ScheduledState, entries, identity
 from ..model.status import NoSuchInstance
-from ..store import performed_steps, scheduled_steps
-from ..store.scheduled_steps import Entry, Page
+from ..store import performed_steps, scheduled_steps, worklist_search
+from ..store.scheduled_steps import Entry
+from ..store.worklist_search import Page
 from .hub import Clock
 
 log = logging.getLogger(__name__)
@@ -35,9 +38,9 @@ class Entered:
 
 @frozen
 class Answer:
-    """Matching entries, and how many more there are."""
+    """Matches, and how many more there are: DICOM JSON objects with what was asked for."""
 
-    matches: tuple[Attributes, ...]
+    matches: tuple[bytes, ...]
     remaining: int
 
 
@@ -101,12 +104,15 @@ class Worklist:
 
     async def find(self, query: Query, limit: int) -> Answer:
         """The matches from `query.offset`, at most `limit`, and the number of those that follow."""
-        matches: list[Attributes] = []
+        answer: Answer | None = await self._workers.read(_find_in_sql, query, self._hidden_from(query), limit)
+        if answer is not None:
+            return answer
+        matches: list[bytes] = []
         passed = 0
         async for page in self.stream(query):
             for entry in page:
                 if passed >= query.offset and len(matches) < limit:
-                    matches.append(entry)
+                    matches.append(orjson.dumps(project(query, entry, ALWAYS_RETURNED)))
                 passed += 1
         return Answer(tuple(matches), max(0, passed - query.offset - len(matches)))
 
@@ -114,8 +120,8 @@ class Worklist:
         """All matches, page by page, ordered by start date and time."""
         hidden, after, more = self._hidden_from(query), None, True
         while more:
-            page: Page = await self._workers.read(scheduled_steps.search, query, hidden, after)
-            yield tuple(entry.attributes for entry in page.entries)
+            page: Page = await self._workers.read(worklist_search.search, query, hidden, after)
+            yield page.entries
             after, more = page.following, page.following is not None
 
     def _hidden_from(self, query: Query) -> tuple[ScheduledState, ...]:
@@ -135,6 +141,20 @@ class Worklist:
 
     def _now(self) -> int:
         return int(self._clock.seconds())
+
+
+def _find_in_sql(connection: Any, query: Query, hidden: tuple[ScheduledState, ...], limit: int) -> Answer | None:
+    page = worklist_search.page_at(connection, query, hidden, query.offset, limit)
+    if page is None:
+        return None
+    texts, ready = page
+    following = 0
+    if len(texts) == limit:
+        following = worklist_search.count(connection, query, hidden) - query.offset - limit
+    if ready:
+        return Answer(tuple(text.encode() for text in texts), following)
+    entries = (project(query, orjson.loads(text), ALWAYS_RETURNED) for text in texts)
+    return Answer(tuple(orjson.dumps(entry) for entry in entries), following)
 
 
 def _replace_file(connection: Any, origin: str, steps: list[Attributes], now: int) -> None:

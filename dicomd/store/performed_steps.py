@@ -6,13 +6,14 @@ from typing import Any
 
 import orjson
 from attrs import frozen
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from ..model.attributes import Attributes, items, text
 from ..model.performed_steps import SCHEDULED_STEP_ATTRIBUTES, STATUS, PerformedState
 from ..model.scheduled_steps import ScheduledState
 from ..model.status import NoSuchInstance, ServiceError, Status
 from . import outbox, scheduled_steps
+from .dialect import Statement
 from .schema import fulfilments, instances, performed_steps
 
 _SCHEDULED = {
@@ -32,16 +33,31 @@ class Change:
     attributes: Attributes
 
 
+# What a busy modality asks for, compiled once.
+_OF_UID = performed_steps.c.sop_instance_uid == bindparam("uid")
+_ATTRIBUTES = Statement(select(performed_steps.c.attributes).where(_OF_UID))
+_COLUMNS = ("state", "attributes", "changed_at")
+_INSERT = Statement(
+    insert(performed_steps)
+    .values({name: bindparam(name) for name in ("sop_instance_uid", *_COLUMNS)})
+    .returning(performed_steps.c.id)
+)
+_UPDATE = Statement(update(performed_steps).where(_OF_UID).values({name: bindparam(name) for name in _COLUMNS}))
+_LINK = Statement(
+    insert(fulfilments).values({name: bindparam(name) for name in ("performed_row", "accession_number", "step_id")})
+)
+
 Letters = Callable[[Change], Sequence[outbox.Letter]]
 
 
 def create(connection: Connection, uid: str, step: Attributes, letters: Letters, now: int, keep_seconds: int) -> Change:
     """Keep a new step; raises `ServiceError` (0111) when there is one with this SOP Instance UID."""
-    if connection.scalar(select(performed_steps.c.id).where(performed_steps.c.sop_instance_uid == uid)) is not None:
+    if _ATTRIBUTES.run(connection, {"uid": uid}).fetchone() is not None:
         raise ServiceError("there is a step with this SOP Instance UID", Status.DUPLICATE_SOP_INSTANCE)
     state = PerformedState(text(step, STATUS))
-    added = connection.execute(insert(performed_steps).values(sop_instance_uid=uid, **_row(step, now)))
-    _link(connection, int(added.inserted_primary_key[0]), step)  # type: ignore[index]
+    (row,) = _INSERT.run(connection, {"sop_instance_uid": uid, **_row(step, now)}).fetchone()
+    for accession_number, step_id in sorted(scheduled(step)):
+        _LINK.run(connection, {"performed_row": row, "accession_number": accession_number, "step_id": step_id})
     return _settle(connection, Change(uid, state, True, step), letters, now, keep_seconds)
 
 
@@ -57,18 +73,17 @@ def change(
     held = get(connection, uid)
     step = apply(held)
     state = PerformedState(text(step, STATUS))
-    row = performed_steps.c.sop_instance_uid == uid
-    connection.execute(update(performed_steps).where(row).values(_row(step, now)))
+    _UPDATE.run(connection, {"uid": uid, **_row(step, now)})
     changed = Change(uid, state, text(held, STATUS) != state, step)
     return _settle(connection, changed, letters, now, keep_seconds)
 
 
 def get(connection: Connection, uid: str) -> Attributes:
     """The step; raises `NoSuchInstance`."""
-    found = connection.scalar(select(performed_steps.c.attributes).where(performed_steps.c.sop_instance_uid == uid))
+    found = _ATTRIBUTES.run(connection, {"uid": uid}).fetchone()
     if found is None:
         raise NoSuchInstance("there is no performed procedure step with this SOP Instance UID")
-    attributes: Attributes = orjson.loads(found)
+    attributes: Attributes = orjson.loads(found[0])
     return attributes
 
 
@@ -96,11 +111,6 @@ def forget(connection: Connection, uid: str) -> bool:
     connection.execute(delete(fulfilments).where(fulfilments.c.performed_row == row))
     connection.execute(delete(performed_steps).where(performed_steps.c.id == row))
     return True
-
-
-def _link(connection: Connection, row: int, step: Attributes) -> None:
-    for identity in sorted(scheduled(step)):
-        connection.execute(insert(fulfilments).values(performed_row=row, accession_number=identity[0], step_id=identity[1]))
 
 
 def scheduled(step: Attributes) -> set[tuple[str, str]]:

@@ -1,23 +1,30 @@
-"""Queries on the modality worklist: scheduled procedure steps, their state, and the entries that may match a query."""
+"""Entries of the modality worklist: scheduled procedure steps and their state. Searching them is `worklist_search`."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import orjson
 from attrs import frozen
-from sqlalchemy import ColumnElement, Connection, Row, and_, delete, insert, or_, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, delete, insert, select, update
 
+from ..model import names
 from ..model.attributes import Attributes, text, texts
-from ..model.kinds import Dates, Interval, Single
-from ..model.matching import Items, Key
-from ..model.names import name_key
-from ..model.query import Query, match_all
-from ..model.scheduled_steps import SEQUENCE, ScheduledState, identity, state_of, step_of, with_state
+from ..model.projection import project
+from ..model.query import Query
+from ..model.scheduled_steps import ALWAYS_RETURNED, ScheduledState, identity, state_of, step_of, with_state
+from ..model.times import read_date, read_time
+from ..wire.json_model import object_json
+from .dialect import Statement
 from .schema import fulfilments, performed_steps
 from .schema import scheduled_steps as steps
 
 Identity = tuple[str, str]
-_PAGE = 200
+
+_OF_IDENTITY = Statement(
+    select(steps.c.id, steps.c.attributes, steps.c.origin).where(
+        steps.c.accession_number == bindparam("accession_number"), steps.c.step_id == bindparam("step_id")
+    )
+)
 
 
 @frozen
@@ -91,11 +98,12 @@ def origins(connection: Connection) -> set[str]:
 
 def set_state(connection: Connection, step: Identity, state: ScheduledState, now: int) -> bool:
     """Note that a step is being performed, or was; whether the worklist has it."""
-    found = connection.execute(_by_identity(step)).first()
+    found = _OF_IDENTITY.run(connection, {"accession_number": step[0], "step_id": step[1]}).fetchone()
     if found is None:
         return False
-    entry = with_state(orjson.loads(found.attributes), state)
-    connection.execute(update(steps).where(steps.c.id == found.id).values(_row(entry, found.origin, now)))
+    row, attributes, origin = found
+    entry = with_state(orjson.loads(attributes), state)
+    connection.execute(update(steps).where(steps.c.id == row).values(_row(entry, origin, now)))
     return True
 
 
@@ -103,70 +111,6 @@ def expire(connection: Connection, started_before: str, changed_before: int) -> 
     """Take out steps that were to start before a date (YYYYMMDD) and have not changed since `changed_before`."""
     old = and_(steps.c.start_date < started_before, steps.c.changed_at < changed_before)
     return connection.execute(delete(steps).where(old)).rowcount
-
-
-@frozen
-class Page:
-    """Entries that match, and where the next page begins (None: there is none)."""
-
-    entries: tuple[Entry, ...]
-    following: tuple[str, str, int] | None
-
-
-def search(connection: Connection, query: Query, hidden: Collection[ScheduledState], after: Any = None) -> Page:
-    """The matching entries among the next candidates, in order of their start; the matcher decides."""
-    found = candidates(connection, query, hidden, after)
-    matching = tuple(entry for entry in found if match_all(query, entry.attributes))
-    return Page(matching, position(found[-1]) if len(found) == _PAGE else None)
-
-
-def candidates(connection: Connection, query: Query, hidden: Collection[ScheduledState], after: Any = None) -> list[Entry]:
-    """At most a page of entries that may match; `after` is the last entry's `position`."""
-    conditions = [*_narrow(query), steps.c.state.not_in([str(state) for state in hidden])]
-    if after is not None:
-        day, time, row = after
-        later_time = or_(steps.c.start_time > time, and_(steps.c.start_time == time, steps.c.id > row))
-        conditions.append(or_(steps.c.start_date > day, and_(steps.c.start_date == day, later_time)))
-    order = (steps.c.start_date, steps.c.start_time, steps.c.id)
-    return [_entry(row) for row in connection.execute(select(steps).where(*conditions).order_by(*order).limit(_PAGE))]
-
-
-def position(entry: Entry) -> tuple[str, str, int]:
-    """Where an entry stands in the order of `candidates`."""
-    return text(step_of(entry.attributes), "00400002"), text(step_of(entry.attributes), "00400003"), entry.row
-
-
-def _narrow(query: Query) -> Iterator[ColumnElement[bool]]:
-    """Conditions on columns; none on dates when they are on another clock than the entries."""
-    for key in query.keys:
-        yield from _condition(key, _COLUMNS)
-        if key.tag == SEQUENCE and isinstance(key.match, Items):
-            for inner in key.match.keys:
-                yield from _condition(inner, _STEP_COLUMNS)
-
-
-_COLUMNS = {
-    "00080050": steps.c.accession_number,
-    "00401001": steps.c.requested_procedure_id,
-    "0020000D": steps.c.study_instance_uid,
-    "00100020": steps.c.patient_id,
-}
-_STEP_COLUMNS = {"00400009": steps.c.step_id, "00080060": steps.c.modality}
-
-
-def _condition(key: Key, columns: dict[str, Any]) -> Iterator[ColumnElement[bool]]:
-    match = key.match
-    if key.tag in columns and isinstance(match, Single):
-        yield columns[key.tag] == match.value
-    elif key.tag == "00400001" and isinstance(match, Single):
-        yield steps.c.station_ae_titles.contains(f"\\{match.value}\\", autoescape=True)
-    elif key.tag == "00400002" and isinstance(match, Dates):
-        yield steps.c.start_date.between(match.low, match.high)
-    elif key.tag == "00400002" and isinstance(match, Interval):
-        if match.low is not None:
-            yield steps.c.start_date >= match.low[0]
-        if match.high is not None:
-            yield steps.c.start_date <= match.high[0]
 
 
 def _row(entry: Attributes, origin: str, now: int) -> dict[str, Any]:
@@ -178,16 +122,26 @@ def _row(entry: Attributes, origin: str, now: int) -> dict[str, Any]:
         "requested_procedure_id": text(entry, "00401001"),
         "study_instance_uid": text(entry, "0020000D"),
         "patient_id": text(entry, "00100020"),
-        "patient_name_key": name_key(text(entry, "00100010")),
+        # Each group begun by a line feed, see `worklist_search`
+        "patient_name_key": "".join(f"\n{group}" for group in names.split(text(entry, "00100010"))),
         "modality": text(step, "00080060"),
         "station_ae_titles": "".join(f"\\{title}" for title in texts(step, "00400001")) + "\\",
-        "start_date": text(step, "00400002"),
-        "start_time": text(step, "00400003"),
+        "start_date": _comparable(read_date, text(step, "00400002")),
+        "start_time": _comparable(read_time, text(step, "00400003")),
         "state": str(state_of(entry)),
         "attributes": orjson.dumps(entry).decode(),
+        "answer": object_json(project(Query(), entry, ALWAYS_RETURNED)).decode(),
         "origin": origin,
         "changed_at": now,
     }
+
+
+def _comparable(read: Callable[[str], str], value: str) -> str:
+    """As queries compare it; what is no date or time stays as it is, and matches nothing."""
+    try:
+        return read(value)
+    except ValueError:
+        return value
 
 
 def _entry(row: Row[Any]) -> Entry:

@@ -7,6 +7,7 @@ part. What stores instances has its own way in (`stow`).
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import orjson
 from attrs import define, field
 
 from ..model.attributes import Attributes
@@ -50,18 +51,35 @@ def answer(
     request: Any, data_sets: Sequence[Attributes], *, status: int = 200, headers: list[tuple[str, str]] | None = None
 ) -> Response:
     """The data sets as the client takes them; 406 when it takes neither JSON nor XML."""
-    single = (media.XML,) if len(data_sets) == 1 else ()
+    chosen = _choose(request, len(data_sets))
+    if chosen == media.JSON:
+        return json(json_model.to_json(data_sets), status=status, headers=headers)
+    return _xml(data_sets, chosen, status, headers or [])
+
+
+def answer_ready(request: Any, objects: Sequence[bytes], *, headers: list[tuple[str, str]] | None = None) -> Response:
+    """The same for data sets that are DICOM JSON objects already."""
+    chosen = _choose(request, len(objects))
+    if chosen == media.JSON:
+        return json(b"[" + b",".join(objects) + b"]", headers=headers)
+    return _xml([orjson.loads(item) for item in objects], chosen, 200, headers or [])
+
+
+def _choose(request: Any, count: int) -> str:
+    single = (media.XML,) if count == 1 else ()
     chosen = transfer.accept(request).choose((*PRODUCES, *single))
     if chosen is None:
         raise HttpError(406, "this can be had as " + ", ".join(PRODUCES))
-    if chosen == media.JSON:
-        return json(json_model.to_json(data_sets), status=status, headers=headers)
+    return chosen
+
+
+def _xml(data_sets: Sequence[Attributes], chosen: str, status: int, headers: list[tuple[str, str]]) -> Response:
     documents = [native_model.to_xml(item) for item in data_sets]
     if chosen == media.XML:
-        return Response(status, documents[0], media.XML, headers or [])
+        return Response(status, documents[0], media.XML, headers)
     boundary, pieces = transfer.multipart_response((_XML_HEAD, [document]) for document in documents)
     body = b"".join(piece for piece in pieces if isinstance(piece, bytes))
-    return Response(status, body, multipart.content_type(media.XML, boundary), headers or [])
+    return Response(status, body, multipart.content_type(media.XML, boundary), headers)
 
 
 def _parse(name: str, data: bytes) -> Iterator[Attributes]:

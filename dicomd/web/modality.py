@@ -8,9 +8,7 @@ from typing import Any
 
 import orjson
 
-from ..model.projection import project
 from ..model.query import from_parameters, read_path
-from ..model.scheduled_steps import ALWAYS_RETURNED
 from ..model.status import InvalidRequest
 from ..services.performed_steps import PerformedSteps
 from ..services.worklist import Worklist
@@ -100,8 +98,7 @@ class ModalityWorklist:
             headers.append(warning(service, text))
         if not found.matches:
             return Response(204, headers=headers)
-        matches = [project(query, entry, ALWAYS_RETURNED) for entry in found.matches]
-        return datasets.answer(request, matches, headers=headers)
+        return datasets.answer_ready(request, found.matches, headers=headers)
 
     async def enter(self, request: Any) -> Response:
         """201 with Location when there is a new entry, else 200; the rows' URLs in the body."""

@@ -1,5 +1,6 @@
 """HL7 over MLLP: framing, acknowledgements, hostile senders. No ports, no clock but the test's."""
 
+import json
 from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -41,7 +42,7 @@ class ListenerTests(SynchronousTestCase):
 
     def listed(self) -> list[str]:
         answer: Any = self.successResultOf(Deferred.fromCoroutine(self.worklist.find(from_parameters([]), 100)))
-        return [text(entry, "00080050") for entry in answer.matches]
+        return [text(json.loads(entry), "00080050") for entry in answer.matches]
 
     def send(self, *messages: str) -> None:
         self.connection.dataReceived(b"".join(START + message.encode() + END for message in messages))

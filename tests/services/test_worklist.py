@@ -1,6 +1,7 @@
 """The modality worklist: entries come in, are found by the rules of PS3.4 K.2.2, follow the performed steps, and leave."""
 
 import copy
+import json
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -66,7 +67,7 @@ class WorklistTestCase(SynchronousTestCase):
 
     def found(self, *pairs: tuple[str, str], limit: int = 100) -> list[str]:
         answer = self.run_(self.worklist.find(from_parameters(pairs), limit))
-        return [text(entry, "00080050") for entry in answer.matches]
+        return [text(json.loads(entry), "00080050") for entry in answer.matches]
 
 
 class EntryTests(WorklistTestCase):
@@ -152,7 +153,7 @@ class SearchTests(WorklistTestCase):
         item = {"00400002": attribute("DA", "20260601-20260602"), "00400003": attribute("TM", "1000-0900")}
         query = from_identifier({SEQUENCE: {"vr": "SQ", "Value": [item]}}, options=Options(combined=True))
         answer = self.run_(self.worklist.find(query, 10))
-        self.assertEqual([text(entry, "00080050") for entry in answer.matches], ["ACC2", "ACC3"])
+        self.assertEqual([text(json.loads(entry), "00080050") for entry in answer.matches], ["ACC2", "ACC3"])
 
     def test_names(self) -> None:
         self.assertEqual(self.found(("PatientName", "MÜLLER*")), ["ACC1"])
@@ -163,7 +164,7 @@ class SearchTests(WorklistTestCase):
 
     def test_limit_and_offset(self) -> None:
         answer = self.run_(self.worklist.find(from_parameters([("offset", "1")]), 2))
-        self.assertEqual([text(entry, "00080050") for entry in answer.matches], ["ACC2", "ACC3"])
+        self.assertEqual([text(json.loads(entry), "00080050") for entry in answer.matches], ["ACC2", "ACC3"])
         self.assertEqual(answer.remaining, 1)
 
     def test_many_pages(self) -> None:

@@ -1,5 +1,6 @@
 """The watched folder: files of every kind come in, change, and leave; bad ones harm nobody."""
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -40,7 +41,7 @@ class FolderTests(SynchronousTestCase):
     def listed(self) -> list[str]:
         self.clock.advance(POLL_SECONDS)
         answer: Any = self.successResultOf(Deferred.fromCoroutine(self.worklist.find(from_parameters([]), 100)))
-        return sorted(text(entry, "00080050") for entry in answer.matches)
+        return sorted(text(json.loads(entry), "00080050") for entry in answer.matches)
 
     def put(self, name: str, content: bytes) -> None:
         (self.path / name).parent.mkdir(exist_ok=True)
