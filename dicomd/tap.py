@@ -36,6 +36,7 @@ from .model.scheduled_steps import ScheduledState
 from .services.hub import EventHub, KnownPeers
 from .services.outbox import Outbox
 from .services.performed_steps import PerformedSteps
+from .services.preparation import Preparation
 from .services.retrieve import Retrieve
 from .services.storage import Duplicates, Rules, Storage
 from .services.transfers import Transfers
@@ -103,6 +104,8 @@ class Server(Service):
         self.connector = Connector(self.config.dimse.ae_title, self.reactor, timeouts_of(self.config.dimse))
         self.sender = DimseSender(self.connector)
         self._join_modality()
+        self.preparation = Preparation(self.workers, self.archive.folder, self.reactor, store.inline_threshold)
+        self.preparation.subscribe(self.hub)
         self.retrieve = Retrieve(self.workers, self.archive.folder)
         self.transfers = Transfers(self.workers, self.archive.folder)
         self.capabilities = Capabilities(__version__, self._dimse_tables)
@@ -178,7 +181,8 @@ class Server(Service):
         self.opened.callback(None)
 
     def _begin_to_watch(self) -> None:
-        """What happens without a request: messages that wait for peers, the watched folder, expiry."""
+        """What happens without a request: preparation, messages that wait for peers, the watched folder, expiry."""
+        self.preparation.start()
         self.outbox.wake()
         if self.config.worklist.path:
             self.folder.start()
@@ -208,6 +212,7 @@ class Server(Service):
 
     async def _close(self) -> None:
         doors = [door for door in self._doors() if door.name in self.ports]
+        self.preparation.stop()
         self.outbox.stop()
         self.folder.stop()
         if self.expiry.running:

@@ -1,0 +1,162 @@
+"""Preparation: what of a stored instance is made ready behind the acknowledged path, or when it is asked for earlier.
+
+The index itself says what is missing, so nothing is lost by a crash and the memory needed does not grow with the arrears.
+"""
+
+import logging
+import os
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field
+
+from ..model.status import ServiceError, Undecodable
+from ..pixels import frames
+from ..pixels.image import PIXEL_ELEMENTS, image_pixel
+from ..store import prepared, retrieval
+from ..store.files import Folder
+from ..store.prepared import Description, Prepared
+from ..store.retrieval import StoredInstance
+from ..workers import Workers, spawn
+from .hub import Clock, EventHub, InstanceStored
+from .retrieve import report
+
+log = logging.getLogger(__name__)
+
+# Instances are prepared when this time has passed without new ones, so that a burst of stores has the machine for itself.
+QUIET_SECONDS = 0.3
+# But not later than this after the first.
+PATIENCE_SECONDS = 3.0
+_BATCH = 32
+_EXTENDED_OFFSET_TABLE = "7FE00001"
+_UNDEFINED = 0xFFFFFFFF
+
+
+@define(eq=False)
+class Preparation:
+    """Prepares instances; `start` first does what an earlier run left."""
+
+    _workers: Workers
+    _folder: Folder
+    _clock: Clock
+    inline_threshold: int = 1024  # bytes; longer binary values are references in the metadata
+    _last: int = field(init=False, default=0)  # the highest row that was looked at
+    _again: set[int] = field(init=False, factory=set)  # rows below it whose instance was replaced
+    _waiting: Any = field(init=False, default=None)
+    _since: float = field(init=False, default=0.0)
+    _working: bool = field(init=False, default=False)
+    _arrived: bool = field(init=False, default=False)  # while it was working
+    _stopped: bool = field(init=False, default=False)
+
+    def subscribe(self, hub: EventHub) -> None:
+        """Prepare whatever is stored from now on."""
+        hub.subscribe(InstanceStored, self._stored)
+
+    def start(self) -> None:
+        """Look for what is missing."""
+        self._wake()
+
+    def stop(self) -> None:
+        """Begin nothing new."""
+        self._working = self._stopped = True
+        if self._waiting is not None and self._waiting.active():
+            self._waiting.cancel()
+
+    def _stored(self, event: InstanceStored) -> None:
+        if event.row <= self._last:
+            self._again.add(event.row)
+        self._arrived = True
+        self._wake()
+
+    def _wake(self) -> None:
+        now = self._clock.seconds()
+        waiting = self._waiting is not None and self._waiting.active()
+        if waiting and now - self._since < PATIENCE_SECONDS:
+            self._waiting.reset(QUIET_SECONDS)
+        elif not waiting and not self._working:
+            self._since, self._waiting = now, self._clock.callLater(QUIET_SECONDS, lambda: spawn(self._catch_up()))
+
+    async def _catch_up(self) -> None:
+        self._working = True
+        try:
+            while rows := await self._next():
+                page = await self._workers.read(retrieval.pages, self._folder, rows)
+                report(page.damaged)
+                made = await self._workers.prepare(_prepare_all, page.page, self.inline_threshold)
+                await self._workers.write(prepared.save, made)
+        except ServiceError as error:
+            log.warning("preparing instances is put off: %s", error.comment)
+        finally:
+            self._working = self._stopped
+        if self._arrived:
+            self._wake()
+
+    async def _next(self) -> list[int]:
+        self._arrived = False
+        if self._again:
+            return [self._again.pop() for _ in range(min(len(self._again), _BATCH))]
+        rows = await self._workers.read(prepared.unprepared, self._last, _BATCH)
+        self._last = max([self._last, *rows])
+        return rows
+
+    async def one(self, found: StoredInstance) -> Prepared:
+        """What is prepared of an instance, made now if it has not been."""
+        made = await self._workers.read(prepared.load, found.row)
+        return made if made is not None else (await self.several([found]))[0]
+
+    async def several(self, found: list[StoredInstance]) -> list[Prepared]:
+        """Prepare these now and keep it."""
+        rows = await self._workers.prepare(_prepare_all, found, self.inline_threshold)
+        spawn(self._save(rows))
+        return [made for made, _ in rows]
+
+    async def _save(self, rows: list[tuple[Prepared, bytes]]) -> None:
+        try:
+            await self._workers.write(prepared.save, rows)
+        except ServiceError as error:
+            log.warning("what was prepared could not be kept: %s", error.comment)
+
+
+def _prepare_all(found: list[StoredInstance], inline_threshold: int) -> list[tuple[Prepared, bytes]]:
+    return [(prepare(each, inline_threshold), each.digest) for each in found]
+
+
+def prepare(found: StoredInstance, inline_threshold: int = 1024) -> Prepared:
+    """Read an instance's file; in the prepare pool. What cannot be prepared is kept with the reason."""
+    try:
+        described = prepared.describe(found, inline_threshold=inline_threshold)
+        return prepared.pack(found.row, described, _frames(found, described))
+    except ServiceError as error:
+        log.warning("instance %s cannot be prepared: %s", found.key.sop_instance_uid, error.comment)
+        return Prepared(found.row, problem=error.comment)
+    except OSError as error:
+        log.error("instance %s cannot be read: %s", found.key.sop_instance_uid, error.strerror)
+        return Prepared(found.row, problem="the stored file cannot be read")
+
+
+def _frames(found: StoredInstance, described: Description) -> bytes:
+    """The packed frame table; empty when the instance has no frames that could be told apart."""
+    element = next((tag for tag in PIXEL_ELEMENTS if f"{tag:08X}" in described.bulk), None)
+    image = image_pixel(described.attributes, found.transfer_syntax_uid)
+    if element is None or image is None:
+        return b""
+    bulk = described.bulk[f"{element:08X}"]
+    make = partial(
+        frames.frame_table,
+        image=image,
+        element=element,
+        vr=bulk.vr,
+        start=bulk.offset,
+        length=_UNDEFINED if bulk.encapsulated else bulk.length,
+    )
+    try:
+        if described.inflated:
+            return make(lambda _offset, _size: b"").pack()
+        with Path(found.path).open("rb") as file:
+            table = described.bulk.get(_EXTENDED_OFFSET_TABLE)
+            offsets = os.pread(file.fileno(), table.length, table.offset) if table else b""
+            return make(lambda offset, size: os.pread(file.fileno(), size, offset), extended_offset_table=offsets).pack()
+    except Undecodable as error:
+        log.info("instance %s: %s", found.key.sop_instance_uid, error.comment)
+        return b""

@@ -1,0 +1,190 @@
+"""What is prepared of a stored instance, so that no request parses its file: metadata, where bulk data and frames lie.
+
+`describe` reads a file; the other functions are the table `prepared`. Nothing of it is needed to trust the archive: it can be
+made again from the files at any time.
+"""
+
+import mmap
+import os
+import zlib
+from collections.abc import Iterable, Sequence
+
+import orjson
+from attrs import evolve, frozen
+from sqlalchemy import Connection, Integer, bindparam, select
+
+from ..model.attributes import Attributes
+from ..model.status import MalformedDataset
+from ..wire import metadata
+from ..wire.decoding import PIXEL_DATA, BulkData
+from ..wire.elements import UNDEFINED, actual_layout, element_at, layout_of, scan
+from .dialect import Statement, insert
+from .retrieval import StoredInstance
+from .schema import instances, prepared
+
+__all__ = ["BulkData", "Description", "Prepared", "describe", "load", "load_json", "pack", "save", "unprepared"]
+
+# Files up to this size are read at once; of larger ones the pixel data are stepped over.
+_SMALL = 4 << 20
+_FIRST_PIXEL_ELEMENT = 0x7FE00000
+_DELIMITER = b"\xfe\xff\xdd\xe0\0\0\0\0"
+
+
+@frozen
+class Description:
+    """A data set in the JSON model and where its bulk data lie; offsets in the file, or in the inflated data set."""
+
+    attributes: Attributes
+    bulk: dict[str, BulkData]
+    inflated: bool = False
+
+
+@frozen
+class Prepared:
+    """A row of the table: what was made of the instance in `row`. `problem`: why nothing could be."""
+
+    row: int
+    metadata: bytes = b""
+    bulk_data: bytes = b""
+    frames: bytes = b""
+    problem: str = ""
+
+    @property
+    def json(self) -> bytes:
+        """The metadata: one DICOM JSON object with the placeholder for the service's URL."""
+        return zlib.decompress(self.metadata)
+
+    @property
+    def bulk(self) -> dict[str, BulkData]:
+        """Path of an element -> where its value lies."""
+        return {path: BulkData(*place) for path, place in orjson.loads(zlib.decompress(self.bulk_data)).items()}
+
+
+def describe(found: StoredInstance, *, inline_threshold: int = 1024, small: int = _SMALL) -> Description:
+    """Read the file of an instance; raises `MalformedDataset` or `OSError`. Memory grows with its header, not its pixels."""
+    key = found.key
+    resource = metadata.resource_of(key.study_instance_uid, key.series_instance_uid, key.sop_instance_uid)
+    syntax = found.transfer_syntax_uid
+    with open(found.path, "rb") as file:
+        if found.size <= small:
+            return _read(file.read(), found.dataset_offset, syntax, resource, inline_threshold)
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as view:
+            return _read_large(file.fileno(), view, found.dataset_offset, syntax, resource, inline_threshold)
+
+
+def _read(data: bytes | memoryview, offset: int, syntax: str, resource: str, threshold: int) -> Description:
+    attributes, bulk, inflated = metadata.read(data, offset, syntax, resource, inline_threshold=threshold)
+    attributes["00083002"] = {"vr": "UI", "Value": [syntax]}
+    return Description(dict(sorted(attributes.items())), bulk, inflated)
+
+
+def _read_large(file: int, view: memoryview, offset: int, syntax: str, resource: str, threshold: int) -> Description:
+    """As `_read`, but encapsulated pixel data are not walked through: that would bring all of the file into memory."""
+    pixels = _encapsulated(view, offset, syntax)
+    if pixels is None:
+        return _read(view, offset, syntax, resource, threshold)
+    position, tag, start = pixels
+    end = _end_of_fragments(file, start, len(view))
+    with view[:position] as head:
+        described = _read(head, offset, syntax, resource, threshold)
+    path = f"{tag:08X}"
+    described.attributes[path] = {"vr": "OB", "BulkDataURI": f"{resource}/bulkdata/{path}"}
+    described.bulk[path] = BulkData("OB", start, end - start, encapsulated=True)
+    if end + 8 < len(view):
+        with view[end + 8 :] as rest:
+            trailing = metadata.read(rest, 0, syntax, resource, inline_threshold=threshold)
+        described.attributes.update(trailing[0])
+        moved = {name: evolve(bulk, offset=bulk.offset + end + 8) for name, bulk in trailing[1].items()}
+        described.bulk.update(moved)
+    return described
+
+
+def _encapsulated(view: memoryview, offset: int, syntax: str) -> tuple[int, int, int] | None:
+    """Where the encapsulated pixel element begins, its tag, and where its value begins; None when there is none."""
+    form = actual_layout(view, offset, layout_of(syntax))
+    position = offset
+    for tag, _vr, start, length in scan(view, offset, explicit=form.explicit, little=form.little, stop=_FIRST_PIXEL_ELEMENT):
+        if tag >= _FIRST_PIXEL_ELEMENT:
+            return None
+        position = start + length
+        if bytes(view[position : position + 8]) == _DELIMITER:
+            position += 8
+    while position < len(view):
+        tag, _vr, start, length = element_at(view, position, len(view), form)
+        if length == UNDEFINED:
+            return (position, tag, start) if tag in PIXEL_DATA else None
+        position = start + length
+    return None
+
+
+def _end_of_fragments(file: int, position: int, size: int) -> int:
+    """Where the delimiter of the fragments is; usually it is the last thing in the file."""
+    if os.pread(file, 8, size - 8) == _DELIMITER:
+        return size - 8
+    while True:
+        header = os.pread(file, 8, position)
+        if len(header) < 8:
+            raise MalformedDataset("(7FE0,0010) is not closed by a delimiter", offending=(0x7FE00010,))
+        if header == _DELIMITER:
+            return position
+        if header[:4] != b"\xfe\xff\x00\xe0":
+            raise MalformedDataset("(7FE0,0010) holds something else in place of an item", offending=(0x7FE00010,))
+        position += 8 + int.from_bytes(header[4:], "little")
+
+
+def pack(row: int, described: Description, frames: bytes) -> Prepared:
+    """As it is kept."""
+    places = {path: (bulk.vr, bulk.offset, bulk.length, bulk.encapsulated) for path, bulk in described.bulk.items()}
+    return Prepared(
+        row,
+        zlib.compress(orjson.dumps(described.attributes), 1),
+        zlib.compress(orjson.dumps(places), 1),
+        frames,
+    )
+
+
+_VALUES = ("metadata", "bulk_data", "frames", "problem")
+_NEW = insert(prepared).values(instance_row=bindparam("row"), **{name: bindparam(name) for name in _VALUES})
+_SAVE = Statement(
+    _NEW.on_conflict_do_update(index_elements=["instance_row"], set_={name: _NEW.excluded[name] for name in _VALUES})
+)
+_DIGEST = Statement(select(instances.c.digest).where(instances.c.id == bindparam("row")))
+_LOAD = Statement(select(*(prepared.c[name] for name in _VALUES)).where(prepared.c.instance_row == bindparam("row")))
+_LOAD_METADATA = Statement(select(prepared.c.metadata, prepared.c.problem).where(prepared.c.instance_row == bindparam("row")))
+_MISSING = Statement(
+    select(instances.c.id)
+    .outerjoin(prepared, prepared.c.instance_row == instances.c.id)
+    .where(instances.c.id > bindparam("after"), prepared.c.instance_row.is_(None))
+    .order_by(instances.c.id)
+    .limit(bindparam("most", type_=Integer))
+    .offset(bindparam("skipped", type_=Integer))
+)
+
+
+def save(connection: Connection, rows: Iterable[tuple[Prepared, bytes]]) -> None:
+    """Keep what was prepared of instances whose digest is still the given one; others were replaced or deleted meanwhile."""
+    for made, digest in rows:
+        now = _DIGEST.run(connection, {"row": made.row}).fetchone()
+        if now is not None and now[0] == digest:
+            values = {name: getattr(made, name) for name in _VALUES}
+            _SAVE.run(connection, {"row": made.row, **values})
+
+
+def load(connection: Connection, row: int) -> Prepared | None:
+    """What was prepared of one instance, if it has been."""
+    found = _LOAD.run(connection, {"row": row}).fetchone()
+    return None if found is None else Prepared(row, *found)
+
+
+def load_json(connection: Connection, rows: Sequence[int]) -> list[bytes | None]:
+    """The metadata of several instances; None where nothing was prepared yet, empty where nothing could be."""
+    made: list[bytes | None] = []
+    for row in rows:
+        found = _LOAD_METADATA.run(connection, {"row": row}).fetchone()
+        made.append(None if found is None else b"" if found[1] else zlib.decompress(found[0]))
+    return made
+
+
+def unprepared(connection: Connection, after: int, most: int) -> list[int]:
+    """Rows of instances behind `after` of which nothing was prepared yet."""
+    return [row for (row,) in _MISSING.run(connection, {"after": after, "most": most, "skipped": 0}).fetchall()]
