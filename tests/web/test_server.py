@@ -14,7 +14,7 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from tests.daemon import Daemon, run
-from tests.data import pydicom_file, shared_files
+from tests.data import pydicom_file, shared, shared_files
 
 MULTIPART = 'multipart/related; type="application/dicom"; boundary=b1'
 
@@ -70,6 +70,22 @@ class StoreTests(RunningServerTestCase):
             self.assertEqual(len(module.get("00081198", {}).get("Value", [])) + len(module["0008119A"]["Value"]), 3)
             self.assertEqual(len(self.daemon.files()), 1)
             self.flushLoggedErrors()
+
+        return run(work())
+
+    def test_malformed_files(self) -> "Deferred[None]":
+        """Whatever is sent, alone and all together, is answered; each part has its place in the response."""
+        files = sorted(path for path in shared("malformed").rglob("*") if path.is_file() and path.stat().st_size < 1 << 20)
+
+        async def work() -> None:
+            contents = [path.read_bytes() for path in files]
+            for content in contents:
+                code, _ = await self.post(content, "application/dicom")
+                self.assertIn(code, (200, 202, 409) if content else (400,))
+            code, module = await self.post(multipart(*contents))
+            told = sum(len(module.get(tag, {}).get("Value", [])) for tag in ("00081198", "00081199", "0008119A"))
+            self.assertEqual((code, told), (202, len(contents)))
+            self.assertEqual([path for path in self.daemon.files() if "spool" in path.parts], [])
 
         return run(work())
 
