@@ -33,6 +33,7 @@ from .dimse.service import Services
 from .mllp import listener as mllp
 from .model.identifiers import Peer
 from .model.scheduled_steps import ScheduledState
+from .services.bulk import BulkStore
 from .services.hub import EventHub, KnownPeers
 from .services.outbox import Outbox
 from .services.performed_steps import PerformedSteps
@@ -100,6 +101,7 @@ class Server(Service):
         self.workers = Workers(self.archive.index, self.reactor.callFromThread)
         rules = Rules(frozenset(store.sop_classes), store.max_instance_bytes, store.min_free_bytes)
         self.storage = Storage(self.workers, self.archive.folder, self.hub, rules, Duplicates(store.duplicates))
+        self.bulk = BulkStore(self.workers, self.archive.folder, rules)
         self.peers = KnownPeers(Peer(remote.ae_title, remote.host, remote.port) for remote in self.config.remote_aes)
         self.connector = Connector(self.config.dimse.ae_title, self.reactor, timeouts_of(self.config.dimse))
         self.sender = DimseSender(self.connector)
@@ -132,7 +134,7 @@ class Server(Service):
         return [
             *Health(__version__, self._open_doors).routes(),
             *self.capabilities.routes(),
-            *Stow(self.storage).routes(),
+            *Stow(self.storage, self.bulk, self.config.store.max_request_bytes).routes(),
             *web_modality.ModalityWorklist(self.worklist, self.config.http.max_results).routes(),
             *web_modality.PerformedProcedureSteps(self.performed).routes(),
             *Wado(self.retrieve, self.workers.disk).routes(),
