@@ -35,6 +35,7 @@ from .model.identifiers import Peer
 from .model.scheduled_steps import ScheduledState
 from .services.bulk import BulkStore
 from .services.hub import EventHub, KnownPeers
+from .services.metadata import Metadata
 from .services.outbox import Outbox
 from .services.performed_steps import PerformedSteps
 from .services.preparation import Preparation
@@ -54,6 +55,7 @@ from .web.health import Health
 from .web.routes import Route
 from .web.stow import Stow
 from .web.wado import Wado
+from .web.wado_metadata import WadoMetadata
 from .workers import Workers
 
 log = Logger()
@@ -109,6 +111,8 @@ class Server(Service):
         self.preparation = Preparation(self.workers, self.archive.folder, self.reactor, store.inline_threshold)
         self.preparation.subscribe(self.hub)
         self.retrieve = Retrieve(self.workers, self.archive.folder)
+        self.metadata = Metadata(self.workers, self.archive.folder, self.preparation)
+        self.metadata.subscribe(self.hub)
         self.transfers = Transfers(self.workers, self.archive.folder)
         self.capabilities = Capabilities(__version__, self._dimse_tables)
         self.web = app.Door(self.config.http, self._rows(), self.reactor, self.capabilities)
@@ -138,6 +142,7 @@ class Server(Service):
             *web_modality.ModalityWorklist(self.worklist, self.config.http.max_results).routes(),
             *web_modality.PerformedProcedureSteps(self.performed).routes(),
             *Wado(self.retrieve, self.workers.disk).routes(),
+            *WadoMetadata(self.metadata, self.workers.disk).routes(),
         ]
 
     def _dimse_services(self) -> list[DimseService]:

@@ -7,9 +7,12 @@ from typing import Any
 
 import pydicom
 from twisted.internet.defer import ensureDeferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from dicomd.services.hub import EventHub
+from dicomd.services.metadata import Metadata
+from dicomd.services.preparation import Preparation
 from dicomd.services.retrieve import Retrieve
 from dicomd.services.storage import Source, Storage, StoreOutcome
 from dicomd.store.archive import Archive
@@ -48,6 +51,9 @@ class ArchiveCase(SynchronousTestCase):
         self.workers: Any = ImmediateWorkers(self.archive.index)
         self.storage = Storage(self.workers, self.archive.folder, self.hub)
         self.retrieve = Retrieve(self.workers, self.archive.folder)
+        self.preparation = Preparation(self.workers, self.archive.folder, Clock())
+        self.metadata = Metadata(self.workers, self.archive.folder, self.preparation)
+        self.metadata.subscribe(self.hub)
 
     def store(self, data: bytes) -> StoreOutcome:
         """Store a Part 10 file; it must be taken."""
