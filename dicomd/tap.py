@@ -27,18 +27,18 @@ from .dimse import modality as dimse_modality
 from .dimse.composite import StorageProvider, Verification
 from .dimse.listener import Listener, timeouts_of
 from .dimse.outbound import Connector, DimseSender
+from .dimse.query import QueryProvider
 from .dimse.retrieve import Retrieval
 from .dimse.service import Service as DimseService
 from .dimse.service import Services
 from .mllp import listener as mllp
 from .model.identifiers import Peer
 from .model.scheduled_steps import ScheduledState
-from .services.bulk import BulkStore
 from .services.hub import EventHub, KnownPeers
-from .services.metadata import Metadata
 from .services.outbox import Outbox
 from .services.performed_steps import PerformedSteps
 from .services.preparation import Preparation
+from .services.query import Search
 from .services.retrieve import Retrieve
 from .services.storage import Duplicates, Rules, Storage
 from .services.transfers import Transfers
@@ -52,10 +52,10 @@ from .web import modality as web_modality
 from .web.capabilities import Capabilities
 from .web.conformance import Table
 from .web.health import Health
+from .web.qido import Qido
 from .web.routes import Route
 from .web.stow import Stow
 from .web.wado import Wado
-from .web.wado_metadata import WadoMetadata
 from .workers import Workers
 
 log = Logger()
@@ -103,16 +103,14 @@ class Server(Service):
         self.workers = Workers(self.archive.index, self.reactor.callFromThread)
         rules = Rules(frozenset(store.sop_classes), store.max_instance_bytes, store.min_free_bytes)
         self.storage = Storage(self.workers, self.archive.folder, self.hub, rules, Duplicates(store.duplicates))
-        self.bulk = BulkStore(self.workers, self.archive.folder, rules)
         self.peers = KnownPeers(Peer(remote.ae_title, remote.host, remote.port) for remote in self.config.remote_aes)
         self.connector = Connector(self.config.dimse.ae_title, self.reactor, timeouts_of(self.config.dimse))
         self.sender = DimseSender(self.connector)
         self._join_modality()
         self.preparation = Preparation(self.workers, self.archive.folder, self.reactor, store.inline_threshold)
         self.preparation.subscribe(self.hub)
+        self.search = Search(self.workers, self.archive.folder, self.reactor, self.config.http.max_results, store.query_timeout)
         self.retrieve = Retrieve(self.workers, self.archive.folder)
-        self.metadata = Metadata(self.workers, self.archive.folder, self.preparation)
-        self.metadata.subscribe(self.hub)
         self.transfers = Transfers(self.workers, self.archive.folder)
         self.capabilities = Capabilities(__version__, self._dimse_tables)
         self.web = app.Door(self.config.http, self._rows(), self.reactor, self.capabilities)
@@ -138,11 +136,11 @@ class Server(Service):
         return [
             *Health(__version__, self._open_doors).routes(),
             *self.capabilities.routes(),
-            *Stow(self.storage, self.bulk, self.config.store.max_request_bytes).routes(),
+            *Stow(self.storage).routes(),
             *web_modality.ModalityWorklist(self.worklist, self.config.http.max_results).routes(),
             *web_modality.PerformedProcedureSteps(self.performed).routes(),
+            *Qido(self.search).routes(),
             *Wado(self.retrieve, self.workers.disk).routes(),
-            *WadoMetadata(self.metadata, self.workers.disk).routes(),
         ]
 
     def _dimse_services(self) -> list[DimseService]:
@@ -155,6 +153,7 @@ class Server(Service):
             *Verification().services(),
             *storage.services(),
             *retrieval.services(),
+            *QueryProvider(self.search, self.config.dimse.ae_title).services(),
             *dimse_modality.ModalityWorklist(self.worklist).services(),
             *dimse_modality.PerformedProcedureSteps(self.performed).services(),
         ]

@@ -19,7 +19,7 @@ def project(query: Query, attributes: Attributes, always: Fields | None = None, 
     if query.timezone is not None:
         attributes = on_clock(attributes, query.timezone)
     if query.all_fields:
-        return attributes
+        return dict(sorted(attributes.items()))
     wanted: dict[str, Fields | None] = dict(always or {})
     for tag, inner in query.fields.items():
         wanted[tag] = _united(wanted[tag], inner) if tag in wanted else inner

@@ -4,12 +4,13 @@ Everything else in `store` is SQLAlchemy Core or plain SQL that PostgreSQL under
 """
 
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy import Connection, Engine, create_engine, func, literal_column, select, text
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.exc import DBAPIError
@@ -17,7 +18,7 @@ from sqlalchemy.pool import NullPool
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ClauseElement
 
-from ..model.status import ServiceError, Status, StorageFull
+from ..model.status import Busy, ServiceError, Status, StorageFull
 
 __all__ = ["Statement", "begin", "commit", "create", "cursor", "failure", "insert", "rollback", "savepoint", "writing"]
 
@@ -93,6 +94,64 @@ def index_trigrams(connection: Connection, column: str, row: int, text: str) -> 
         run(insertion, (row, text))
 
 
+# ---- expressions that databases spell differently
+
+
+def glob(pattern: str) -> str:
+    """The pattern for `globs`, from one of `*` and `?` in which nothing else is special."""
+    return pattern.replace("[", "[[]")
+
+
+def globs(column: Any, pattern: Any) -> Any:
+    """Whether a text matches a `glob` pattern; case-sensitive."""
+    return column.op("GLOB", is_comparison=True)(pattern)
+
+
+def contains(column: Any, part: Any) -> Any:
+    """Whether a text contains another."""
+    return func.instr(column, part) > literal_column("0")
+
+
+def values_of(listed: Any) -> Any:
+    """A query of the values in a JSON array: a list of any length is one parameter."""
+    each = func.json_each(listed).table_valued("value")
+    return select(each.c.value)
+
+
+def trigrams(column: str, part: Any) -> Any:
+    """A query of the rows of studies with a name that contains `part`, which has three characters at least."""
+    quote: Any = literal_column("'\"'")
+    quotes: Any = literal_column("'\"\"'")
+    table: Any = literal_column("name_trigrams")
+    phrase = literal_column(f"'{column} : '").op("||")(quote).op("||")(func.replace(part, quote, quotes)).op("||")(quote)
+    return select(literal_column("rowid")).select_from(text("name_trigrams")).where(table.op("MATCH", is_comparison=True)(phrase))
+
+
+# ---- time limits
+
+_STEPS = 20_000
+
+
+@contextmanager
+def deadline(connection: Connection, seconds: float) -> Iterator[None]:
+    """Statements in the block end with `Busy` when they take longer than so many seconds together."""
+    raw = connection.connection.driver_connection
+    assert raw is not None
+    end = time.monotonic() + seconds
+    raw.set_progress_handler(lambda: time.monotonic() > end, _STEPS)
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+            raise
+        raise Busy("the search took too long") from None
+    finally:
+        raw.set_progress_handler(None, 0)
+
+
+# ---- transactions
+
+
 def begin(connection: Connection) -> None:
     """Begin a transaction that sees one state of the database."""
     cursor(connection).execute("BEGIN")
@@ -143,10 +202,14 @@ def savepoint(connection: Connection) -> Iterator[None]:
 
 
 class Statement:
-    """A Core statement compiled once; run by the driver's cursor without SQLAlchemy's work for each execution."""
+    """A Core statement compiled once; run by the driver's cursor without SQLAlchemy's work for each execution.
 
-    def __init__(self, statement: ClauseElement) -> None:
+    `as_joined`: tables are read in the order in which they are joined, whatever the planner thinks.
+    """
+
+    def __init__(self, statement: ClauseElement, *, as_joined: bool = False) -> None:
         self._statement = statement
+        self._as_joined = as_joined
         self._dialect: Dialect | None = None
         self._text = ""
         self._names: Sequence[str] = ()
@@ -166,5 +229,7 @@ class Statement:
     def _compile(self, dialect: Dialect) -> None:
         compiled = self._statement.compile(dialect=dialect)
         assert isinstance(compiled, SQLCompiler)
-        self._text, self._names = str(compiled), tuple(compiled.positiontup or ())
+        sql = str(compiled)
+        self._text = sql.replace(" JOIN ", " CROSS JOIN ") if self._as_joined else sql
+        self._names = tuple(compiled.positiontup or ())
         self._dialect = dialect

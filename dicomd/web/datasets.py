@@ -74,10 +74,15 @@ def _choose(request: Any, count: int) -> str:
 
 
 def _xml(data_sets: Sequence[Attributes], chosen: str, status: int, headers: list[tuple[str, str]]) -> Response:
-    documents = [native_model.to_xml(item) for item in data_sets]
+    written = [native_model.to_xml(item) for item in data_sets]
     if chosen == media.XML:
-        return Response(status, documents[0], media.XML, headers)
-    boundary, pieces = transfer.multipart_response((_XML_HEAD, [document]) for document in documents)
+        return Response(status, written[0], media.XML, headers)
+    return documents(written, headers, status=status)
+
+
+def documents(written: Sequence[bytes], headers: list[tuple[str, str]], *, status: int = 200) -> Response:
+    """Native DICOM Model documents, one a part."""
+    boundary, pieces = transfer.multipart_response((_XML_HEAD, [document]) for document in written)
     body = b"".join(piece for piece in pieces if isinstance(piece, bytes))
     return Response(status, body, multipart.content_type(media.XML, boundary), headers)
 

@@ -1,0 +1,284 @@
+"""Finding entities in the index: which rows, in the documented order, how many, and what is in them.
+
+Order: newest study first (date and time descending, then UID), series by number, instances by number, each then by UID; patients
+by ID. A statement is built and compiled once for each shape of query.
+"""
+
+import json
+from array import array
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, Table, bindparam, func, literal_column, select
+
+from ..model.keys import Level
+from . import dialect
+from .conditions import bind_names, build
+from .dialect import Statement
+from .places import TABLES, Place
+from .plans import Plan
+from .schema import instances, patients, series, studies
+
+Row = tuple[Any, ...]
+
+_MOST_SHAPES = 1000
+
+_ORDERS: dict[Level, tuple[Any, ...]] = {
+    Level.PATIENT: (patients.c.patient_id, patients.c.id),
+    Level.STUDY: (studies.c.study_date.desc(), studies.c.study_time.desc(), studies.c.study_instance_uid),
+}
+_ORDERS[Level.SERIES] = (
+    *_ORDERS[Level.STUDY],
+    series.c.series_number.is_(None),
+    series.c.series_number,
+    series.c.series_instance_uid,
+)
+_ORDERS[Level.IMAGE] = (
+    *_ORDERS[Level.SERIES],
+    instances.c.instance_number.is_(None),
+    instances.c.instance_number,
+    instances.c.sop_instance_uid,
+)
+_FROM: dict[Level, Any] = {
+    Level.PATIENT: patients,
+    Level.STUDY: studies,
+    Level.SERIES: studies.join(series, series.c.study_row == studies.c.id),
+}
+_FROM[Level.IMAGE] = _FROM[Level.SERIES].join(instances, instances.c.series_row == series.c.id)
+_EVERYTHING = patients.join(_FROM[Level.IMAGE], studies.c.patient_row == patients.c.id)
+
+
+def _of_patient(expression: Callable[[Any], Any]) -> Any:
+    of_patient = studies.alias()
+    return (
+        select(func.coalesce(expression(of_patient), literal_column("0")))
+        .where(of_patient.c.patient_row == patients.c.id)
+        .scalar_subquery()
+    )
+
+
+# What a row holds of each level; rows of a lower level may be followed by those of the levels above it.
+_PATIENT_COLUMNS = (
+    patients.c.id,
+    patients.c.patient_name,
+    patients.c.patient_id,
+    patients.c.issuer_of_patient_id,
+    patients.c.patient_birth_date,
+    patients.c.patient_sex,
+    _of_patient(lambda of_patient: func.count(of_patient.c.id)),
+    _of_patient(lambda of_patient: func.sum(of_patient.c.series_in_study)),
+    _of_patient(lambda of_patient: func.sum(of_patient.c.instances_in_study)),
+)
+_STUDY_COLUMNS = (
+    studies.c.id,
+    studies.c.study_instance_uid,
+    studies.c.attributes,
+    studies.c.modalities_in_study,
+    studies.c.sop_classes_in_study,
+    studies.c.series_in_study,
+    studies.c.instances_in_study,
+)
+_SERIES_COLUMNS = (
+    series.c.id,
+    studies.c.study_instance_uid,
+    series.c.series_instance_uid,
+    studies.c.timezone_offset,
+    series.c.attributes,
+    series.c.instances_in_series,
+)
+_IMAGE_COLUMNS = (
+    instances.c.id,
+    studies.c.study_instance_uid,
+    series.c.series_instance_uid,
+    instances.c.sop_instance_uid,
+    studies.c.timezone_offset,
+    instances.c.attributes,
+)
+_COLUMNS: dict[tuple[Level, bool], tuple[Any, ...]] = {
+    (Level.PATIENT, False): _PATIENT_COLUMNS,
+    (Level.PATIENT, True): _PATIENT_COLUMNS,
+    (Level.STUDY, False): _STUDY_COLUMNS,
+    (Level.STUDY, True): _STUDY_COLUMNS,
+    (Level.SERIES, False): _SERIES_COLUMNS,
+    (Level.SERIES, True): _SERIES_COLUMNS + _STUDY_COLUMNS,
+    (Level.IMAGE, False): _IMAGE_COLUMNS,
+    (Level.IMAGE, True): _IMAGE_COLUMNS + _SERIES_COLUMNS + _STUDY_COLUMNS,
+}
+
+_statements: dict[Any, Statement] = {}
+
+
+def _statement(kind: str, plan: Plan, make: Any, *details: Any) -> Statement:
+    """The compiled statement for a shape of query."""
+    shape = (kind, plan.level, plan.shape, *details)
+    statement = _statements.get(shape)
+    if statement is None:
+        if len(_statements) >= _MOST_SHAPES:
+            _statements.clear()
+        statement = _statements[shape] = make(plan, *details)
+    return statement
+
+
+# ---- what is asked of the index
+
+
+def page(connection: Connection, plan: Plan, wide: bool, limit: int, offset: int) -> list[Row]:
+    """The rows of one page, in order."""
+    if plan.is_narrow:
+        statement = _statement("page", plan, _page, wide)
+        return statement.run(connection, _values(plan, limit, offset)).fetchall()
+    return rows(connection, plan.level, wide, ids(connection, plan, limit, offset))
+
+
+def ids(connection: Connection, plan: Plan, limit: int = -1, offset: int = 0) -> "array[int]":
+    """The row ids of what is found, in order; all of them without a limit."""
+    statement = _statement("ids", plan, _ids)
+    return array("q", [row for (row,) in statement.run(connection, _values(plan, limit, offset))])
+
+
+def count(connection: Connection, plan: Plan) -> int:
+    """How many entities are found."""
+    (number,) = _statement("count", plan, _count).run(connection, _values(plan)).fetchone()
+    return number or 0
+
+
+def candidates(connection: Connection, plan: Plan) -> "tuple[array[int], array[int]]":
+    """For each instance that satisfies what is in SQL: the entity of the query's level, and the instance; in order."""
+    statement = _statement("candidates", plan, _candidates)
+    found: tuple[array[int], array[int]] = (array("q"), array("q"))
+    for entity, instance in statement.run(connection, _values(plan)):
+        found[0].append(entity)
+        found[1].append(instance)
+    return found
+
+
+def rows(connection: Connection, level: Level, wide: bool, chosen: Iterable[int]) -> list[Row]:
+    """The rows with these ids, in the order of the ids. `wide`: with the columns of the levels above."""
+    listed = list(chosen)
+    found = {row[0]: row for row in _ROWS[level, wide].run(connection, {"ids": json.dumps(listed)})}
+    return [found[row] for row in listed if row in found]
+
+
+def representatives(connection: Connection, level: Level, chosen: Iterable[int]) -> dict[int, int]:
+    """For each study or series row its first instance, which stands for the attributes that all of its instances share."""
+    return dict(_REPRESENTATIVES[level].run(connection, {"ids": json.dumps(list(chosen))}).fetchall())
+
+
+def patient_counts(connection: Connection, chosen: Iterable[int]) -> list[Row]:
+    """For each study row the numbers of its patient's studies, series and instances."""
+    found: list[Row] = _PATIENT_COUNTS.run(connection, {"ids": json.dumps(list(chosen))}).fetchall()
+    return found
+
+
+def instances_of(connection: Connection, study: int) -> list[int]:
+    """The rows of all instances of a study."""
+    return [row for (row,) in _INSTANCES_OF.run(connection, {"study": study})]
+
+
+def _values(plan: Plan, limit: int = -1, offset: int = 0) -> dict[str, Any]:
+    values: dict[str, Any] = {f"p{number}": value for number, value in enumerate(plan.values)}
+    values["limit"], values["offset"] = limit, offset
+    return values
+
+
+# ---- building statements
+
+
+def _page(plan: Plan, wide: bool) -> Statement:
+    chosen = select(*_COLUMNS[plan.level, wide]).select_from(_FROM[plan.level]).where(*_where(plan, plan.level))
+    return Statement(_paged(chosen.order_by(*_ORDERS[plan.level])))
+
+
+def _ids(plan: Plan) -> Statement:
+    """Studies are the outer loop, so that their index gives the order and the first page ends the work."""
+    chosen = select(TABLES[plan.level].c.id).select_from(_FROM[plan.level]).where(*_where(plan, plan.level))
+    return Statement(_paged(chosen.order_by(*_ORDERS[plan.level])), as_joined=not plan.is_narrow)
+
+
+def _paged(chosen: "Select[Any]") -> "Select[Any]":
+    return chosen.limit(bindparam("limit")).offset(bindparam("offset"))
+
+
+def _count(plan: Plan) -> Statement:
+    """Rows of a higher level know how many they have below, where nothing is asked of what is below."""
+    lowest = max((place.level for place, _ in plan.terms), default=Level.PATIENT)
+    source: Level
+    number: Any
+    if plan.level is Level.IMAGE and lowest is Level.SERIES:
+        source, number = Level.SERIES, func.sum(series.c.instances_in_series)
+    elif plan.level is Level.IMAGE and lowest < Level.SERIES:
+        source, number = Level.STUDY, func.sum(studies.c.instances_in_study)
+    elif plan.level is Level.SERIES and lowest < Level.SERIES:
+        source, number = Level.STUDY, func.sum(studies.c.series_in_study)
+    else:
+        source, number = plan.level, func.count()
+    return Statement(select(number).select_from(_FROM[source]).where(*_where(plan, source)))
+
+
+def _candidates(plan: Plan) -> Statement:
+    source = _EVERYTHING if plan.level is Level.PATIENT else _FROM[Level.IMAGE]
+    chosen = select(TABLES[plan.level].c.id, instances.c.id).select_from(source).where(*_where(plan, Level.IMAGE))
+    return Statement(chosen.order_by(*_ORDERS[plan.level], instances.c.id), as_joined=not plan.is_narrow)
+
+
+def _where(plan: Plan, level: Level) -> list[ColumnElement[bool]]:
+    """The conditions on the tables down to `level`; what is asked of lower ones must hold of one row below."""
+    binds, direct, below = bind_names(), [], []
+    for place, term in plan.terms:
+        if place.level <= level:
+            direct.append(build(term, place, _table(place, level), binds))
+        else:
+            below.append((place.level, build(term, place, TABLES[place.level], binds)))
+    if below:
+        direct.append(_some_below(plan, level, max(deepest for deepest, _ in below), [condition for _, condition in below]))
+    return direct
+
+
+def _table(place: Place, level: Level) -> Table:
+    return studies if place.level is Level.PATIENT and level > Level.PATIENT else TABLES[place.level]
+
+
+def _some_below(plan: Plan, level: Level, deepest: Level, conditions: list[ColumnElement[bool]]) -> ColumnElement[bool]:
+    chain = [(studies, studies.c.patient_row), (series, series.c.study_row), (instances, instances.c.series_row)]
+    (first, parent), *others = chain[level:deepest]
+    source: Any = first
+    above = first
+    for table, link in others:
+        source = source.join(table, link == above.c.id)
+        above = table
+    upper = TABLES[level]
+    if plan.is_narrow:
+        return upper.c.id.in_(select(parent).select_from(source).where(*conditions).correlate(None))
+    return select(literal_column("1")).select_from(source).where(parent == upper.c.id, *conditions).correlate(upper).exists()
+
+
+def _by_ids(level: Level, wide: bool) -> Statement:
+    chosen = TABLES[level].c.id.in_(dialect.values_of(bindparam("ids")))
+    return Statement(select(*_COLUMNS[level, wide]).select_from(_FROM[level]).where(chosen))
+
+
+_ROWS = {(level, wide): _by_ids(level, wide) for level, wide in _COLUMNS}
+
+
+def _first_instance(level: Level) -> Statement:
+    """The first instance of the first series: the one that the attributes of the rows above came from."""
+    upper = TABLES[level]
+    one: Any = series.c.id
+    if level is Level.STUDY:
+        inner = series.alias()
+        one = select(func.min(inner.c.id)).where(inner.c.study_row == upper.c.id).correlate(upper).scalar_subquery()
+    first = select(func.min(instances.c.id)).where(instances.c.series_row == one).correlate(upper).scalar_subquery()
+    return Statement(select(upper.c.id, first).where(upper.c.id.in_(dialect.values_of(bindparam("ids")))))
+
+
+_REPRESENTATIVES = {level: _first_instance(level) for level in (Level.STUDY, Level.SERIES)}
+_PATIENT_COUNTS = Statement(
+    select(studies.c.id, *[column.correlate(patients) for column in _PATIENT_COLUMNS[-3:]])
+    .select_from(studies.join(patients, studies.c.patient_row == patients.c.id))
+    .where(studies.c.id.in_(dialect.values_of(bindparam("ids"))))
+)
+_INSTANCES_OF = Statement(
+    select(instances.c.id)
+    .select_from(series.join(instances, instances.c.series_row == series.c.id))
+    .where(series.c.study_row == bindparam("study"))
+)
