@@ -4,14 +4,16 @@ Start: index and recovery, workers, services, then the doors. Stop, in the rever
 connections, stores in flight finish, associations are released or aborted, queued work is done, the index is closed.
 """
 
+import signal
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 from attrs import define, field, frozen
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, ensureDeferred
 from twisted.internet.endpoints import serverFromString
-from twisted.internet.error import CannotListenError
+from twisted.internet.error import CannotListenError, ReactorNotRunning
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory
 from twisted.internet.task import LoopingCall
@@ -238,4 +240,15 @@ def makeService(options: Options) -> Server:
     """The whole server as one service; twistd starts and stops it."""
     from twisted.internet import reactor
 
+    reactor.callWhenRunning(_end_in_order, reactor)
     return Server(options.config, reactor)
+
+
+def _end_in_order(reactor: Any) -> None:
+    """SIGTERM asks for the end that the service has; twistd by itself would exit as if the signal had killed it."""
+
+    def stop() -> None:
+        with suppress(ReactorNotRunning):
+            reactor.stop()
+
+    signal.signal(signal.SIGTERM, lambda number, frame: reactor.callFromThread(stop))

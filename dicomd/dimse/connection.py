@@ -122,7 +122,7 @@ class Connection(Protocol):
         self._artim = None
         self.perform(self.upper_layer.artim_expired())
 
-    def _close(self) -> None:
+    def close(self) -> None:
         """Close, but do not linger for a peer that reads nothing (PS3.8 9.1.4)."""
         if self._lost or self._closing is not None:
             return
@@ -135,7 +135,7 @@ class Connection(Protocol):
         Order.CONNECT: lambda self: None,
         Order.START_ARTIM: _start_artim,
         Order.STOP_ARTIM: _stop_artim,
-        Order.CLOSE: _close,
+        Order.CLOSE: close,
     }
 
     def _send(self, output: Send) -> None:

@@ -101,6 +101,12 @@ class Accepted(Connection):
         super().connectionLost(reason)
         self._listener.closed(self)
 
+    def end(self, how: str) -> None:
+        """While the server stops, nobody waits for the peer to close."""
+        super().end(how)
+        if self._listener.is_draining:
+            self.close()
+
     def associate_requested(self, output: AssociateRequested) -> None:
         """Accept or reject, at once."""
         request = output.request
@@ -165,11 +171,16 @@ class Listener(Factory):
             return None
         return Accepted(self, getattr(addr, "host", "local"))
 
+    @property
+    def is_draining(self) -> bool:
+        """Whether the server is stopping."""
+        return self._draining is not None
+
     def decide(self, request: AssociateRequest, connection: Accepted) -> tuple[Agreement, str]:
         """The agreement with a peer and its user's name; raises `Rejected`."""
         if request.application_context != APPLICATION_CONTEXT:
             raise Refusal.APPLICATION_CONTEXT.error
-        if self._draining is not None:
+        if self.is_draining:
             raise Refusal.STOPPING.error
         if not is_ae_title(request.calling_ae_title):
             raise Refusal.CALLING_AE_TITLE.error
