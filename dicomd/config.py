@@ -70,6 +70,7 @@ class StoreConfig:
     duplicates: Literal["replace", "keep", "reject"] = "replace"
     sop_classes: tuple[str, ...] = _checked((), "a list of SOP Class UIDs", is_uid)
     max_instance_bytes: int = _at_least(0, 0)
+    max_request_bytes: int = _at_least(0, 0)
     min_free_bytes: int = _at_least(1 << 28, 0)
     inline_threshold: int = _at_least(1024, 0)
     query_timeout: float = _at_least(30.0, 0.1)

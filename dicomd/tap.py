@@ -36,7 +36,9 @@ from .dimse.service import Services
 from .mllp import listener as mllp
 from .model.identifiers import Peer
 from .model.scheduled_steps import ScheduledState
+from .services.bulk import BulkStore
 from .services.hub import EventHub, KnownPeers
+from .services.metadata import Metadata
 from .services.outbox import Outbox
 from .services.performed_steps import PerformedSteps
 from .services.preparation import Preparation
@@ -58,6 +60,7 @@ from .web.qido import Qido
 from .web.routes import Route
 from .web.stow import Stow
 from .web.wado import Wado
+from .web.wado_metadata import WadoMetadata
 from .workers import Workers
 
 log = Logger()
@@ -105,6 +108,7 @@ class Server(Service):
         self.workers = Workers(self.archive.index, self.reactor.callFromThread)
         rules = Rules(frozenset(store.sop_classes), store.max_instance_bytes, store.min_free_bytes)
         self.storage = Storage(self.workers, self.archive.folder, self.hub, rules, Duplicates(store.duplicates))
+        self.bulk = BulkStore(self.workers, self.archive.folder, rules)
         self.peers = KnownPeers(Peer(remote.ae_title, remote.host, remote.port) for remote in self.config.remote_aes)
         self.connector = Connector(self.config.dimse.ae_title, self.reactor, timeouts_of(self.config.dimse))
         self.sender = DimseSender(self.connector)
@@ -113,6 +117,8 @@ class Server(Service):
         self.preparation.subscribe(self.hub)
         self.search = Search(self.workers, self.archive.folder, self.reactor, self.config.http.max_results, store.query_timeout)
         self.retrieve = Retrieve(self.workers, self.archive.folder)
+        self.metadata = Metadata(self.workers, self.archive.folder, self.preparation)
+        self.metadata.subscribe(self.hub)
         self.transfers = Transfers(self.workers, self.archive.folder)
         self.capabilities = Capabilities(__version__, self._dimse_tables)
         self.web = app.Door(self.config.http, self._rows(), self.reactor, self.capabilities)
@@ -138,11 +144,12 @@ class Server(Service):
         return [
             *Health(__version__, self._open_doors).routes(),
             *self.capabilities.routes(),
-            *Stow(self.storage).routes(),
+            *Stow(self.storage, self.bulk, self.config.store.max_request_bytes).routes(),
             *web_modality.ModalityWorklist(self.worklist, self.config.http.max_results).routes(),
             *web_modality.PerformedProcedureSteps(self.performed).routes(),
             *Qido(self.search).routes(),
             *Wado(self.retrieve, self.workers.disk).routes(),
+            *WadoMetadata(self.metadata, self.workers.disk).routes(),
         ]
 
     def _dimse_services(self) -> list[DimseService]:

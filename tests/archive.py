@@ -1,94 +1,96 @@
-"""An archive in a temporary folder with the core around it, for tests of what it holds."""
+"""An archive with instances in it, and doors without ports over it, for tests of what is read."""
 
 import io
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from pydicom import Dataset
-from pydicom.dataset import FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian
-from twisted.internet.defer import Deferred
+import pydicom
+from twisted.internet.defer import ensureDeferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from dicomd.model.status import Status
 from dicomd.services.hub import EventHub
-from dicomd.services.query import Search
-from dicomd.services.storage import Rules, Source, Storage
+from dicomd.services.metadata import Metadata
+from dicomd.services.preparation import Preparation
+from dicomd.services.retrieve import Retrieve
+from dicomd.services.storage import Source, Storage, StoreOutcome
 from dicomd.store.archive import Archive
+from dicomd.web.app import Door
+from dicomd.web.routes import Route
+from tests.data import pydicom_file
+from tests.web.harness import Answer, ask, make_door
 from tests.workers import ImmediateWorkers
 
-CT = "1.2.840.10008.5.1.4.1.1.2"
 
-
-def part10(dataset: Dataset) -> bytes:
-    """A data set as a file."""
-    meta = FileMetaDataset()
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = dataset.SOPClassUID, dataset.SOPInstanceUID
-    dataset.file_meta = meta
+def edited(name: str = "MR_small.dcm", **changes: Any) -> bytes:
+    """One of pydicom's files with other values; None removes an attribute."""
+    dataset = pydicom.dcmread(pydicom_file(name))
+    for keyword, value in changes.items():
+        if value is None:
+            delattr(dataset, keyword)
+        else:
+            setattr(dataset, keyword, value)
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
+    dataset.preamble = bytes(128)
     buffer = io.BytesIO()
     dataset.save_as(buffer, enforce_file_format=True)
     return buffer.getvalue()
 
 
-def made(study: str, series: str = "1", instance: str = "1", **values: Any) -> Dataset:
-    """A small instance; UIDs follow from its place. None leaves an attribute out."""
-    dataset = Dataset()
-    uid = f"1.2.{study}"
-    given: dict[str, Any] = {
-        "SpecificCharacterSet": "ISO_IR 192",
-        "SOPClassUID": CT,
-        "StudyInstanceUID": uid,
-        "SeriesInstanceUID": f"{uid}.{series}",
-        "SOPInstanceUID": f"{uid}.{series}.{instance}",
-        "PatientID": f"P{study}",
-        "PatientName": f"Name^{study}",
-        "StudyDate": "20240101",
-        "StudyTime": "120000",
-        "AccessionNumber": f"A{study}",
-        "Modality": "CT",
-        "SeriesNumber": series,
-        "InstanceNumber": instance,
-        **values,
-    }
-    for keyword, value in given.items():
-        if value is not None:
-            setattr(dataset, keyword, value)
-    return dataset
-
-
 class ArchiveCase(SynchronousTestCase):
-    """A test with an archive, `self.storage` and `self.search`."""
+    """A fresh archive; jobs of workers run at once."""
 
     def setUp(self) -> None:
-        self.archive = Archive(str(Path(self.mktemp()).absolute()))
+        self.root = Path(self.mktemp()).absolute()
+        self.archive = Archive(str(self.root))
         self.archive.open()
         self.addCleanup(self.archive.close)
-        self.clock = Clock()
+        self.hub = EventHub()
         self.workers: Any = ImmediateWorkers(self.archive.index)
-        self.storage = Storage(self.workers, self.archive.folder, EventHub(), Rules())
-        self.search = Search(self.workers, self.archive.folder, self.clock)
+        self.storage = Storage(self.workers, self.archive.folder, self.hub)
+        self.retrieve = Retrieve(self.workers, self.archive.folder)
+        self.preparation = Preparation(self.workers, self.archive.folder, Clock())
+        self.metadata = Metadata(self.workers, self.archive.folder, self.preparation)
+        self.metadata.subscribe(self.hub)
 
-    def store(self, *datasets: Dataset) -> None:
-        for dataset in datasets:
-            self.store_file(part10(dataset))
-
-    def store_file(self, data: bytes) -> Status:
-        reception = self.storage.begin(Source("IMPORT"))
+    def store(self, data: bytes) -> StoreOutcome:
+        """Store a Part 10 file; it must be taken."""
+        reception = self.storage.begin(Source("HTTP"))
         reception.write(data)
-        return self.wait(self.storage.store(reception)).status
+        outcome = self.successResultOf(ensureDeferred(self.storage.store(reception)))
+        self.assertEqual(int(outcome.status), 0, outcome.comment)
+        return outcome
 
-    def wait(self, work: Awaitable[Any]) -> Any:
-        return self.successResultOf(Deferred.fromCoroutine(_awaited(work)))
+    def file_of(self, outcome: StoreOutcome) -> Path:
+        """Where the instance lies in the store folder."""
+        assert outcome.key is not None
+        return next(self.root.glob(f"studies/*/*/{outcome.key.sop_instance_uid}*.dcm"))
 
-    def gather(self, pages: AsyncIterator[list[Any]]) -> list[Any]:
-        async def all_of() -> list[Any]:
-            return [item async for page in pages for item in page]
+    def rows(self) -> list[Route]:
+        """The rows of the door that `get` asks."""
+        raise NotImplementedError
 
-        return self.wait(all_of())
+    @property
+    def door(self) -> Door:
+        return make_door(self.rows())
+
+    def get(self, path: str, accept: str = "", headers: Iterable[tuple[str, str]] = (), method: str = "GET") -> Answer:
+        """Ask for a resource under the service's root."""
+        given = [("Accept", accept)] if accept else []
+        return ask(self.door, method, f"/dicom-web{path}", None, [*given, *headers])
 
 
-async def _awaited(work: Awaitable[Any]) -> Any:
-    return await work
+def parts(answer: Answer) -> list[tuple[dict[str, str], bytes]]:
+    """Headers (names in lower case) and contents of a multipart answer."""
+    boundary = answer.headers["content-type"].partition("boundary=")[2].strip('"').encode()
+    pieces = answer.body.split(b"--" + boundary)
+    assert pieces[0] in (b"", b"\r\n"), pieces[0][:50]
+    assert pieces[-1].strip() == b"--", pieces[-1][:50]
+    found = []
+    for piece in pieces[1:-1]:
+        head, _, content = piece.removeprefix(b"\r\n").partition(b"\r\n\r\n")
+        lines = [line.partition(": ") for line in head.decode().split("\r\n")]
+        found.append(({name.lower(): value for name, _, value in lines}, content.removesuffix(b"\r\n")))
+    return found

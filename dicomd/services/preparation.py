@@ -81,7 +81,7 @@ class Preparation:
         self._working = True
         try:
             while rows := await self._next():
-                page = await self._workers.read(retrieval.pages, self._folder, rows)
+                page = retrieval.verified(await self._workers.read(retrieval.pages, self._folder, rows))
                 report(page.damaged)
                 made = await self._workers.prepare(_prepare_all, page.page, self.inline_threshold)
                 await self._workers.write(prepared.save, made)

@@ -4,16 +4,15 @@ Says which instances a request means and where their bytes are; nothing is read 
 """
 
 import logging
-from collections.abc import AsyncIterator, Iterable
-from functools import partial
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Any
 
 from attrs import define
 
 from ..model.content import FileRange
 from ..model.status import Damaged, NoSuchInstance
-from ..store import retrieval
 from ..store.files import Folder
-from ..store.retrieval import Selection, StoredInstance
+from ..store.retrieval import Selection, StoredInstance, choose, pages, verified
 from ..workers import Workers
 
 __all__ = ["SMALL", "Retrieve", "Selection", "StoredInstance"]
@@ -40,18 +39,23 @@ class Retrieve:
 
         Damaged instances are left out when others remain; the selection names them.
         """
-        job = partial(retrieval.choose, most=self.page, read_up_to=self.small)
-        selection = await self._workers.read(job, self._folder, study, series, instance)
+        selection = await self._workers.read(self._choose, study, series, instance)
         report(selection.damaged)
         if not selection.page:
-            raise _nothing(selection, study, series, instance)
+            raise nothing(selection.damaged, series, instance)
         return selection
+
+    def _choose(self, connection: Any, study: str, series: str, instance: str) -> Selection:
+        return verified(choose(connection, self._folder, study, series, instance, most=self.page), self.small)
+
+    def _page(self, connection: Any, rows: Sequence[int]) -> Selection:
+        return verified(pages(connection, self._folder, rows))
 
     async def following(self, selection: Selection) -> AsyncIterator[Selection]:
         """What follows the first page, page by page."""
         rows = selection.following
         for start in range(0, len(rows), self.page):
-            page = await self._workers.read(retrieval.pages, self._folder, rows[start : start + self.page])
+            page = await self._workers.read(self._page, rows[start : start + self.page])
             report(page.damaged)
             yield page
 
@@ -67,7 +71,8 @@ def report(damaged: Iterable[StoredInstance]) -> None:
         log.error("instance %s: its file is missing or has not the size it was stored with", found.key.sop_instance_uid)
 
 
-def _nothing(selection: Selection, study: str, series: str, instance: str) -> NoSuchInstance | Damaged:
-    if selection.damaged:
+def nothing(damaged: Sequence[StoredInstance], series: str, instance: str) -> NoSuchInstance | Damaged:
+    """Why a selection is empty."""
+    if damaged:
         return Damaged("the stored file is missing or damaged")
     return NoSuchInstance(f"there is no such {'instance' if instance else 'series' if series else 'study'}")

@@ -109,7 +109,7 @@ class Spool:
             total = sum(map(len, group))
             written = os.writev(self._descriptor, group)
             if written != total:
-                _write_rest(self._descriptor, b"".join(group)[written:])
+                write_rest(self._descriptor, b"".join(group)[written:])
             self.size += total
             self._unsynchronised += total
         if self._unsynchronised >= _SYNC_STEP:
@@ -174,7 +174,8 @@ class Spool:
         self.folder.discard(self.path)
 
 
-def _write_rest(descriptor: int, rest: bytes) -> None:
+def write_rest(descriptor: int, rest: bytes) -> None:
+    """Write all of it, however little the system takes at a time."""
     view = memoryview(rest)
     while view:
         view = view[os.write(descriptor, view) :]

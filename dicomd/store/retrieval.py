@@ -9,7 +9,7 @@ from array import array
 from collections.abc import Sequence
 from typing import Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from sqlalchemy import BindParameter, Connection, Select, bindparam, select
 
 from ..model.identifiers import InstanceKey
@@ -104,39 +104,36 @@ def find(connection: Connection, folder: Folder, study: str, series: str, instan
     return None if row is None else _made(folder, row)
 
 
-def choose(
-    connection: Connection, folder: Folder, study: str, series: str = "", instance: str = "", *, most: int, read_up_to: int = 0
-) -> Selection:
-    """The instances of a study, a series or one instance; none when there is no such thing. The first page holds `most`.
-
-    The file of a single instance of up to `read_up_to` bytes is read at once.
-    """
+def choose(connection: Connection, folder: Folder, study: str, series: str = "", instance: str = "", *, most: int) -> Selection:
+    """The instances of a study, a series or one instance; none when there is no such thing. The first page holds `most`."""
     if instance:
         found = find(connection, folder, study, series, instance)
-        return _alone(found, read_up_to) if found else Selection([])
+        return Selection([found], tag=found.digest[:16].hex()) if found else Selection([])
     values = {"study": study, "series": series, "most": most + 1, "skipped": 0}
     rows = (_FIRST_OF_SERIES if series else _FIRST_OF_STUDY).run(connection, values).fetchall()
     page = [_made(folder, row) for row in rows[:most]]
-    following = array("q")
-    if len(rows) > most:
-        every = (_ALL_OF_SERIES if series else _ALL_OF_STUDY).run(connection, values).fetchall()
-        following.extend(row for row, _ in every[most:])
-        tag = _tag(digest for _, digest in every)
-    else:
-        tag = _tag(each.digest for each in page)
-    damaged = [each for each in page if not each.is_whole]
-    whole = [each for each in page if each not in damaged] if damaged else page
-    return Selection(whole, damaged, following, tag)
+    if len(rows) <= most:
+        return Selection(page, tag=_tag(each.digest for each in page))
+    every = (_ALL_OF_SERIES if series else _ALL_OF_STUDY).run(connection, values).fetchall()
+    return Selection(page, following=array("q", [row for row, _ in every[most:]]), tag=_tag(digest for _, digest in every))
 
 
-def _alone(found: StoredInstance, read_up_to: int) -> Selection:
-    content = b""
-    if found.size <= read_up_to:
-        content = read(found)
-        whole = len(content) == found.size
-    else:
-        whole = found.is_whole
-    return Selection([found] if whole else [], [] if whole else [found], tag=found.digest[:16].hex(), content=content)
+def pages(connection: Connection, folder: Folder, rows: Sequence[int]) -> Selection:
+    """Some of the instances that follow the first page; those that were deleted meanwhile are left out."""
+    found = [_BY_ROW.run(connection, {"row": row}).fetchone() for row in rows]
+    return Selection([_made(folder, row) for row in found if row is not None])
+
+
+def verified(selection: Selection, read_up_to: int = 0) -> Selection:
+    """The selection with what is damaged set apart; the file of a single instance of up to `read_up_to` bytes is read."""
+    if len(selection.page) == 1 and not selection.following and selection.page[0].size <= read_up_to:
+        content = read(selection.page[0])
+        if len(content) == selection.page[0].size:
+            return evolve(selection, content=content)
+    damaged = [each for each in selection.page if not each.is_whole]
+    if not damaged:
+        return selection
+    return evolve(selection, page=[each for each in selection.page if each not in damaged], damaged=damaged)
 
 
 def read(found: StoredInstance) -> bytes:
@@ -156,11 +153,3 @@ def _tag(digests: Any) -> str:
     for digest in digests:
         together.update(digest)
     return together.hexdigest()[:32]
-
-
-def pages(connection: Connection, folder: Folder, rows: Sequence[int]) -> Selection:
-    """Some of the instances that follow the first page; those that were deleted meanwhile are left out."""
-    found = [_BY_ROW.run(connection, {"row": row}).fetchone() for row in rows]
-    page = [_made(folder, row) for row in found if row is not None]
-    damaged = [each for each in page if not each.is_whole]
-    return Selection([each for each in page if each not in damaged], damaged)

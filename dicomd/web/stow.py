@@ -1,266 +1,77 @@
-"""Store (PS3.18 10.5): instances arrive as parts of a body that is cut while it comes in.
+"""Store (PS3.18 10.5): the resources, the forms of a request body, and the response.
 
-Every part goes straight into a `Reception`; a few of one request are stored at the same time, the response keeps their order.
-A form of request body is a class here that makes `Reception`s of it and hands them to `Receipt`; `FORMS` names them by
-media type.
+A form of request body is a class of its own that makes instances of what arrives (`stow_instances`, `stow_metadata`); `FORMS`
+names them by media type.
 """
 
-from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
-from attrs import define, field, frozen
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import gatherResults
 
 from ..model.attributes import Attributes, attribute
-from ..model.status import NotAcceptable, ServiceError, Status, Undecodable
-from ..services.storage import Reception, Source, Storage, StoreOutcome
-from ..wire import media, multipart, native_model
+from ..model.status import NotAcceptable, Status, TooLarge
+from ..model.transfer_syntaxes import DEFAULT_OF_MEDIA_TYPE
+from ..services.storage import Storage, StoreOutcome
+from ..wire import media, native_model
 from ..wire.multipart import MalformedMultipart
 from . import transfer
 from .problems import HttpError
+from .receipt import Failure, Receipt, Result
 from .responses import Response, warning
 from .routes import Route
+from .stow_instances import Instances, SinglePart
+from .stow_metadata import BulkSource, Metadata
 
-# Instances of one request that are stored at the same time; the transport pauses while there are more.
-AT_ONCE = 8
 _TOLD = 5
 
 
-@frozen
-class Failure:
-    """A part that never became an instance with a name."""
-
-    status: Status
-    comment: str
+Form = Callable[["Stow", Receipt, media.MediaType], Any]
 
 
-Result = StoreOutcome | Failure
-
-
-@define(eq=False)
-class Receipt:
-    """What one request brings: receptions in order, of which `AT_ONCE` are being stored."""
-
-    storage: Storage
-    request: Any
-    study: str = ""
-    error: str = ""
-    results: list["Deferred[Result]"] = field(factory=list)
-    _waiting: deque[tuple[Reception, "Deferred[Result]"]] = field(factory=deque)
-    _storing: int = 0
-    _holds: int = 0
-
-    def begin(self) -> Reception | None:
-        """Begin an instance; None when the store has no room for it, which is noted."""
-        try:
-            return self.storage.begin(Source("HTTP", peer=self.request.peer))
-        except ServiceError as error:
-            self.fail(error)
-            return None
-
-    def write(self, reception: Reception, data: bytes) -> None:
-        """Bytes of an instance, with back-pressure on the client."""
-        if not reception.write(data):
-            self._hold(Deferred.fromCoroutine(_settled(reception.ready())))
-
-    def store(self, reception: Reception) -> None:
-        """The instance is complete."""
-        done: Deferred[Result] = Deferred()
-        self.results.append(done)
-        self._waiting.append((reception, done))
-        if self._storing >= AT_ONCE:
-            full: Deferred[None] = Deferred()
-            done.addBoth(lambda result: (full.callback(None), result)[1])
-            self._hold(full)
-        self._next()
-
-    def fail(self, error: ServiceError) -> None:
-        """A part is not an instance."""
-        done: Deferred[Result] = Deferred()
-        done.callback(Failure(error.status, error.comment))
-        self.results.append(done)
-
-    def abandon(self) -> None:
-        """The client has gone: what has not begun to be stored is dropped."""
-        while self._waiting:
-            reception, done = self._waiting.popleft()
-            reception.abandon()
-            done.callback(Failure(Status.PROCESSING_FAILURE, "the client left"))
-
-    def _next(self) -> None:
-        while self._waiting and self._storing < AT_ONCE:
-            reception, done = self._waiting.popleft()
-            self._storing += 1
-            outcome = Deferred.fromCoroutine(self.storage.store(reception, study_instance_uid=self.study))
-            outcome.addBoth(self._stored, done)
-
-    def _stored(self, result: Any, done: "Deferred[Result]") -> None:
-        self._storing -= 1
-        done.callback(result)
-        self._next()
-
-    def _hold(self, until: "Deferred[None]") -> None:
-        """Read no more of the body until `until`."""
-        if until.called:
-            return
-        self._holds += 1
-        if self._holds == 1:
-            self.request.pause()
-        until.addBoth(self._release)
-
-    def _release(self, _: Any) -> None:
-        self._holds -= 1
-        if not self._holds:
-            self.request.resume()
-
-
-async def _settled(waiting: Awaitable[None]) -> None:
-    await waiting
-
-
-@define(eq=False)
-class _Instance:
-    """One Part 10 file of a body; without a reception its bytes are dropped."""
-
-    receipt: Receipt
-    reception: Reception | None = field(init=False)
-    open: bool = True
-
-    def __attrs_post_init__(self) -> None:
-        self.reception = self.receipt.begin()
-
-    def write(self, data: bytes) -> None:
-        if self.reception is not None:
-            self.receipt.write(self.reception, data)
-
-    def end(self) -> None:
-        self.open = False
-        if self.reception is not None:
-            self.receipt.store(self.reception)
-
-    def abandon(self) -> None:
-        """Drop it, unless it is complete."""
-        if self.open and self.reception is not None:
-            self.reception.abandon()
-
-
-@define(eq=False)
-class SinglePart:
-    """Receives `application/dicom`: the body is one instance."""
-
-    receipt: Receipt
-    _instance: _Instance = field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self._instance = _Instance(self.receipt)
-
-    def write(self, data: bytes) -> None:
-        self._instance.write(data)
-
-    def end(self) -> None:
-        self._instance.end()
-
-    def abandon(self) -> None:
-        self._instance.abandon()
-        self.receipt.abandon()
-
-
-@define(eq=False)
-class Instances:
-    """Receives `multipart/related; type="application/dicom"`: each part is one instance.
-
-    What a part says of itself is not asked: its bytes decide. When the body breaks off or is malformed, the complete parts
-    before are stored all the same.
-    """
-
-    receipt: Receipt
-    boundary: str
-    _reader: multipart.Reader = field(init=False)
-    _part: _Instance | None = None
-
-    def __attrs_post_init__(self) -> None:
-        self._reader = multipart.Reader(self.boundary, self._begin)
-
-    def _begin(self, headers: dict[str, str]) -> _Instance:
-        self._part = _Instance(self.receipt)
-        return self._part
-
-    def write(self, data: bytes) -> None:
-        """The next piece of the body."""
-        if self.receipt.error:
-            return
-        try:
-            self._reader.write(data)
-        except MalformedMultipart as error:
-            self._broken(str(error))
-
-    def end(self) -> None:
-        """The body is over."""
-        if self.receipt.error:
-            return
-        try:
-            self._reader.end()
-        except MalformedMultipart as error:
-            self._broken(str(error))
-
-    def abandon(self) -> None:
-        self.abandon_part()
-        self.receipt.abandon()
-
-    def abandon_part(self) -> None:
-        """Drop the part that is arriving."""
-        if self._part is not None:
-            self._part.abandon()
-
-    def _broken(self, why: str) -> None:
-        """The part that is not complete is a failure of its own; a body with no part at all is a bad request."""
-        self.receipt.error = why
-        is_open = self._part is not None and self._part.open
-        self.abandon_part()
-        if is_open or self.receipt.results:
-            self.receipt.fail(Undecodable(why))
-
-
-Form = Callable[[Receipt, media.MediaType], Any]
-
-
-def _instances(receipt: Receipt, content_type: media.MediaType) -> Any:
+def _boundary(content_type: media.MediaType) -> str:
     boundary = content_type.parameter("boundary")
     if not boundary:
         raise HttpError(400, "Content-Type multipart/related: the boundary parameter is missing")
-    try:
-        return Instances(receipt, boundary)
-    except MalformedMultipart as error:
-        raise HttpError(400, f"Content-Type multipart/related: {error}") from None
+    return boundary
 
 
-# The request bodies of PS3.18 Table 10.5.2-1, by the type of the body or of its root part.
+def _metadata(stow: "Stow", receipt: Receipt, content_type: media.MediaType) -> Any:
+    if content_type.name == "multipart/related":
+        _boundary(content_type)
+    return Metadata(receipt, stow.bulk.begin(), receipt.request.door.settings.max_body, content_type)
+
+
+# The request bodies of PS3.18 Table 10.5.2-1, by the type of the body or of its root part. Bulk data as the type of the whole
+# are metadata with bulk data all the same: each part says what it is.
 FORMS: dict[str, Form] = {
-    media.MULTIPART_DICOM: _instances,
-    media.DICOM: lambda receipt, _: SinglePart(receipt),
+    media.MULTIPART_DICOM: lambda stow, receipt, kind: Instances(receipt, _boundary(kind)),
+    media.DICOM: lambda stow, receipt, kind: SinglePart(receipt),
+    **{f'multipart/related; type="{name}"': _metadata for name in (media.JSON, media.XML, *DEFAULT_OF_MEDIA_TYPE)},
+    media.JSON: _metadata,
+    media.XML: _metadata,
 }
 
 
 class Stow:
-    """The Store resources."""
+    """The Store resources. `most`: the largest request body in bytes, 0 for no limit."""
 
-    def __init__(self, storage: Storage) -> None:
-        self._storage = storage
+    def __init__(self, storage: Storage, bulk: BulkSource, most: int = 0) -> None:
+        self._storage, self.bulk, self._most = storage, bulk, most
 
     def routes(self) -> list[Route]:
         return [
             Route(
                 path,
-                ("POST",),
+                ("POST", "PUT"),
                 self.store,
                 summary,
                 service="store",
                 section="PS3.18 10.5",
                 consumes=tuple(FORMS),
                 produces=(media.JSON, media.XML),
-                statuses=(200, 202, 400, 409, 413, 415, 503),
+                statuses=(200, 202, 400, 409, 413, 415, 503, 507),
                 receiver=self.receive,
             )
             for path, summary in (
@@ -273,11 +84,19 @@ class Stow:
         """The body's form, chosen by its Content-Type; refused before it is read when the answer could not be given."""
         form, content_type = _form(request)
         _response_type(request)
-        return form(Receipt(self._storage, request, study), content_type)
+        if self._most and length is not None and length > self._most:
+            raise TooLarge(f"the request has more than {self._most} bytes")
+        try:
+            return form(self, Receipt(self._storage, request, study, self._most), content_type)
+        except MalformedMultipart as error:
+            raise HttpError(400, f"Content-Type multipart/related: {error}") from None
 
     async def store(self, request: Any, study: str = "") -> Response:
         """Store Instances Response Module for what arrived (PS3.18 10.5.3)."""
-        receipt = request.receiver.receipt if request.receiver is not None else Receipt(self._storage, request, study)
+        if request.receiver is None:
+            raise HttpError(400, "the request holds no instance")
+        await request.receiver.complete()
+        receipt: Receipt = request.receiver.receipt
         results: list[Result] = await gatherResults(receipt.results, consumeErrors=True)
         if not results:
             raise HttpError(400, receipt.error or "the request holds no instance")

@@ -161,6 +161,8 @@ class Streamed:
         request.registerProducer(gate, True)
         try:
             async for chunk in self.chunks:
+                if not chunk:
+                    continue
                 request.channel.writeSequence([b"%x\r\n" % len(chunk), chunk, b"\r\n"] if request.chunked else [chunk])
                 await gate.open()
         finally:

@@ -12,7 +12,7 @@ from dicomd.model.keys import Level
 from dicomd.model.query import from_identifier, from_parameters
 from dicomd.model.status import Busy
 from dicomd.services.query import Answer, Search
-from tests.archive import ArchiveCase, made
+from tests.searched import ArchiveCase, made
 
 STUDY_ROOT = (Level.STUDY, Level.SERIES, Level.IMAGE)
 

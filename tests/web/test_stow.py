@@ -9,7 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from dicomd.model.identifiers import InstanceKey
 from dicomd.model.status import Busy, Status
 from dicomd.services.storage import Source, StoreOutcome
-from dicomd.web.stow import AT_ONCE, Stow
+from dicomd.web.receipt import AT_ONCE
+from dicomd.web.stow import Stow
 
 from .harness import Answer, Connection, ask, encode, make_door
 
@@ -74,7 +75,7 @@ def multipart(*contents: bytes, closing: bytes = b"\r\n--b1--\r\n") -> bytes:
 class StowTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.storage = FakeStorage()
-        self.door = make_door(Stow(self.storage).routes())  # type: ignore[arg-type]
+        self.door = make_door(Stow(self.storage, None).routes())  # type: ignore[arg-type]
 
     def post(self, body: bytes | None, content_type: str = MULTIPART, path: str = "/dicom-web/studies", **headers: str) -> Answer:
         lines = [("Content-Type", content_type)] if content_type else []
