@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 # Instances are prepared when this time has passed without new ones, so that a burst of stores has the machine for itself.
 QUIET_SECONDS = 0.3
 # But not later than this after the first.
-PATIENCE_SECONDS = 3.0
+PATIENCE_SECONDS = 30.0
 _BATCH = 32
 _EXTENDED_OFFSET_TABLE = "7FE00001"
 _UNDEFINED = 0xFFFFFFFF
