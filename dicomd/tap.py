@@ -4,6 +4,7 @@ Start: index and recovery, workers, services, then the doors. Stop, in the rever
 connections, stores in flight finish, associations are released or aborted, queued work is done, the index is closed.
 """
 
+import gc
 import signal
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -43,6 +44,7 @@ from .services.outbox import Outbox
 from .services.performed_steps import PerformedSteps
 from .services.preparation import Preparation
 from .services.query import Search
+from .services.removal import Removal
 from .services.retrieve import Retrieve
 from .services.storage import Duplicates, Rules, Storage
 from .services.transfers import Transfers
@@ -109,6 +111,7 @@ class Server(Service):
         rules = Rules(frozenset(store.sop_classes), store.max_instance_bytes, store.min_free_bytes)
         self.storage = Storage(self.workers, self.archive.folder, self.hub, rules, Duplicates(store.duplicates))
         self.bulk = BulkStore(self.workers, self.archive.folder, rules)
+        self.removal = Removal(self.workers, self.archive.folder, self.hub)
         self.peers = KnownPeers(Peer(remote.ae_title, remote.host, remote.port) for remote in self.config.remote_aes)
         self.connector = Connector(self.config.dimse.ae_title, self.reactor, timeouts_of(self.config.dimse))
         self.sender = DimseSender(self.connector)
@@ -193,6 +196,7 @@ class Server(Service):
             self.ports[door.name] = port
             log.info("{door} door open on {address}", door=door.name, address=port.getHost())
         self._begin_to_watch()
+        _settle_memory()
         self.opened.callback(None)
 
     def _begin_to_watch(self) -> None:
@@ -241,6 +245,13 @@ class Server(Service):
         """Blocking, in a thread: the workers finish, the index closes."""
         self.workers.stop()
         self.archive.close()
+
+
+def _settle_memory() -> None:
+    """What start-up made stays: the garbage collector need not look through it again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(5000, 20, 50)
 
 
 def makeService(options: Options) -> Server:

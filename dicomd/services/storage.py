@@ -255,7 +255,7 @@ class Storage:
         )
 
     async def _forget(self, file: str) -> None:
-        await self._workers.write(instances.forget_removal, file)
+        await self._workers.write(instances.forget_removals, [file])
 
 
 _COMMENTS = {

@@ -13,7 +13,7 @@ spool name goes. So after a crash every file in question is named by the spool: 
 import contextlib
 import fcntl
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import count
 from pathlib import Path
 
@@ -152,6 +152,17 @@ class Folder:
                 os.rmdir(folder)
             except OSError:
                 break
+
+    def remove_all(self, files: Iterable[str]) -> None:
+        """Remove files for good: also after a power cut they are gone."""
+        folders = set()
+        for file in files:
+            self.remove(file)
+            folders.add(os.path.dirname(self.path(file)))
+        for folder in folders:
+            while not os.path.isdir(folder):
+                folder = os.path.dirname(folder)
+            _sync(folder)
 
     def sweep(self, key_in: Callable[[str], InstanceKey | None], file_in_index: Callable[[InstanceKey], str | None]) -> int:
         """Settle what a crash left in the spool; answers how many instances were taken back.

@@ -4,7 +4,7 @@ Every function takes the writing connection first and never commits. The attribu
 its first stored instance; what is empty there is filled from later ones.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from typing import Any
 
@@ -346,9 +346,16 @@ def _replace(connection: Connection, arrival: Arrival, row: int, before: int) ->
     known(connection).clear()
 
 
-def forget_removal(connection: Connection, file: str) -> None:
-    """An obsolete file is gone."""
-    connection.execute(delete(removals).where(removals.c.file == file))
+def forget_removals(connection: Connection, files: Sequence[str]) -> None:
+    """Obsolete files are gone."""
+    connection.execute(delete(removals).where(removals.c.file.in_(files)))
+
+
+def set_attributes(connection: Connection, table: Table, row: int, values: Mapping[str, Any]) -> None:
+    """Give a study or series row these attributes, empty ones too."""
+    names = _STUDY if table is studies else _SERIES
+    source_at = connection.execute(select(table.c.source_at).where(table.c.id == row)).scalar_one()
+    _revise(connection, table, row, {name: values[name] for name in names}, source_at)
 
 
 def recount(connection: Connection, study_row: int) -> None:

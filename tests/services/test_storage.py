@@ -49,10 +49,10 @@ class StorageCase(SynchronousTestCase):
     def start(self) -> None:
         self.archive = Archive(str(self.root))
         self.archive.open()
-        hub = EventHub()
-        hub.subscribe(InstanceStored, self.events.append)
+        self.hub = EventHub()
+        self.hub.subscribe(InstanceStored, self.events.append)
         self.workers: Any = ImmediateWorkers(self.archive.index)
-        self.storage = Storage(self.workers, self.archive.folder, hub, Rules(), self.duplicates)
+        self.storage = Storage(self.workers, self.archive.folder, self.hub, Rules(), self.duplicates)
 
     def restart(self) -> None:
         """As after a crash: nothing of the earlier run was said goodbye to."""
