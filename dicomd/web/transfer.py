@@ -17,6 +17,7 @@ from twisted.internet.error import ConnectionLost
 from ..model.content import FileRange, Piece, size
 from ..model.status import InvalidRequest, TooLarge
 from ..wire import media, multipart
+from . import sendfile
 
 BATCH = 256 * 1024
 # A client that does not read for so long is not served any longer.
@@ -130,6 +131,12 @@ class Pieces:
         self._files = _Files(self.pieces)
 
     async def send(self, request: Any) -> None:
+        if sendfile.possible(request, self.length or 0):
+            await sendfile.Direct(request.channel, self.pieces, self.disk, STALL_SECONDS).send()
+        else:
+            await self._copy(request)
+
+    async def _copy(self, request: Any) -> None:
         gate = _Gate(request)
         request.registerProducer(gate, True)
         ahead: Awaitable[Any] | None = self.disk(self._files.read)
