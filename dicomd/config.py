@@ -69,6 +69,7 @@ class StoreConfig:
     path: str = "./dicomd-data"
     duplicates: Literal["replace", "keep", "reject"] = "replace"
     sop_classes: tuple[str, ...] = _checked((), "a list of SOP Class UIDs", is_uid)
+    validation: Literal["lenient", "strict"] = "lenient"
     max_instance_bytes: int = _at_least(0, 0)
     max_request_bytes: int = _at_least(0, 0)
     min_free_bytes: int = _at_least(1 << 28, 0)

@@ -108,7 +108,7 @@ class Server(Service):
         self.hub = EventHub()
         self.archive = Archive(store.path)
         self.workers = Workers(self.archive.index, self.reactor.callFromThread)
-        rules = Rules(frozenset(store.sop_classes), store.max_instance_bytes, store.min_free_bytes)
+        rules = Rules(frozenset(store.sop_classes), store.max_instance_bytes, store.min_free_bytes, store.validation == "strict")
         self.storage = Storage(self.workers, self.archive.folder, self.hub, rules, Duplicates(store.duplicates))
         self.bulk = BulkStore(self.workers, self.archive.folder, rules)
         self.removal = Removal(self.workers, self.archive.folder, self.hub)

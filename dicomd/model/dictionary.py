@@ -40,6 +40,15 @@ def vr_of(tag: str, creator: str = "") -> str:
 
 
 @lru_cache(4096)
+def possible_vrs(tag: str) -> tuple[str, ...]:
+    """Every VR that a standard tag may have; empty when the dictionary does not have it."""
+    try:
+        return tuple(dictionary_VR(int(tag, 16)).split(" or "))
+    except KeyError:
+        return ("UL",) if tag.endswith("0000") else ()
+
+
+@lru_cache(4096)
 def keyword_of(tag: str) -> str:
     """The keyword of a tag, or the tag itself."""
     return str(keyword_for_tag(int(tag, 16)) or tag)

@@ -12,6 +12,7 @@ from typing import Any
 from attrs import define, field
 
 from ..model.status import ServiceError, Undecodable
+from ..model.value_checks import findings
 from ..pixels import frames
 from ..pixels.image import PIXEL_ELEMENTS, image_pixel
 from ..store import prepared, retrieval
@@ -126,6 +127,7 @@ def prepare(found: StoredInstance, inline_threshold: int = 1024) -> Prepared:
     """Read an instance's file; in the prepare pool. What cannot be prepared is kept with the reason."""
     try:
         described = prepared.describe(found, inline_threshold=inline_threshold)
+        _note(found, described)
         return prepared.pack(found.row, described, _frames(found, described))
     except ServiceError as error:
         log.warning("instance %s cannot be prepared: %s", found.key.sop_instance_uid, error.comment)
@@ -133,6 +135,13 @@ def prepare(found: StoredInstance, inline_threshold: int = 1024) -> Prepared:
     except OSError as error:
         log.error("instance %s cannot be read: %s", found.key.sop_instance_uid, error.strerror)
         return Prepared(found.row, problem="the stored file cannot be read")
+
+
+def _note(found: StoredInstance, described: Description) -> None:
+    """Record what is odd about an instance that was taken all the same (`[store] validation = "lenient"`)."""
+    odd = findings(described.attributes)
+    if odd:
+        log.info("instance %s is odd: %s", found.key.sop_instance_uid, ", ".join(map(str, odd)))
 
 
 def _frames(found: StoredInstance, described: Description) -> bytes:

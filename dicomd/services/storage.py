@@ -53,6 +53,8 @@ class StoreOutcome:
     fate: Fate | None = None
     transfer_syntax_uid: str = ""
     offending: tuple[int, ...] = ()
+    # What refused it.
+    error: ServiceError | None = None
 
     @property
     def warning(self) -> Status | None:
@@ -270,4 +272,4 @@ def _refused(reception: Reception, error: ServiceError) -> StoreOutcome:
     key, sop_class_uid, sop_instance_uid = reception.identity
     valid = sop_instance_uid if is_uid(sop_instance_uid) else ""
     log.info("instance %s refused with %04X: %s", valid, error.status, error.comment)
-    return StoreOutcome(key, sop_class_uid, sop_instance_uid, error.status, error.comment, offending=error.offending)
+    return StoreOutcome(key, sop_class_uid, sop_instance_uid, error.status, error.comment, offending=error.offending, error=error)

@@ -17,8 +17,11 @@ from attrs import define, field, frozen
 from ..model.identifiers import is_uid
 from ..model.non_patient import MEDIA_STORAGE_DIRECTORY
 from ..model.status import InvalidRequest, MalformedDataset, ServiceError, Status, StorageFull
-from ..wire.elements import DEFLATED, FileMeta, element_at, file_meta, file_meta_bytes, layout_of, scan
+from ..model.value_checks import findings
+from ..wire import metadata
+from ..wire.elements import DEFLATED, Buffer, FileMeta, element_at, file_meta, file_meta_bytes, layout_of, scan
 from ..wire.header import Wanted, read_values
+from ..wire.sop_classes import is_storage
 from . import header as headers
 from .files import Folder, Placed
 from .header import Header
@@ -27,6 +30,7 @@ from .instances import Arrival, key_of
 # What was already written is sent to the disk in steps of this size, so that the last synchronisation is short.
 _SYNC_STEP = 16 << 20
 _MOST_BUFFERS = 512
+_MOST_TOLD = 3
 _PREAMBLE = bytes(128)
 _PIXEL_DATA = 0x7FE00010
 _UNDEFINED = 0xFFFFFFFF
@@ -36,11 +40,12 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @frozen
 class Rules:
-    """What the store takes: empty `sop_classes` means every class, 0 no limit."""
+    """What the store takes: empty `sop_classes` means every class, 0 no limit; `strict`: nothing odd either."""
 
     sop_classes: frozenset[str] = frozenset()
     max_instance_bytes: int = 0
     min_free_bytes: int = 0
+    strict: bool = False
 
 
 @frozen
@@ -128,6 +133,9 @@ class Spool:
         finally:
             os.close(descriptor)
         self._check(header, meta)
+        if self.rules.strict:
+            with open(self.path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+                check_strictly(mapped, meta.dataset_offset, header, meta)
         return self._place(header, meta)
 
     def take(self, chunks: Sequence[bytes]) -> Arrival:
@@ -137,6 +145,8 @@ class Spool:
         meta, head, dataset = split(data, self.claim)
         header = self.header = headers.read(dataset, 0, meta.transfer_syntax_uid)
         self._check(header, meta)
+        if self.rules.strict:
+            check_strictly(dataset, 0, header, meta)
         self._digest.update(dataset)
         self._descriptor = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o640)
         self._append([head, dataset])
@@ -238,6 +248,16 @@ def check(header: Header, meta: FileMeta, claim: Claim, rules: Rules) -> None:
         raise InvalidRequest("(0008,0018) SOPInstanceUID is not Affected SOP Instance UID", offending=(0x00080018,))
     if rules.sop_classes and header.sop_class_uid not in rules.sop_classes:
         raise ServiceError("the SOP class is not taken here", Status.SOP_CLASS_NOT_SUPPORTED)
+
+
+def check_strictly(data: Buffer, offset: int, header: Header, meta: FileMeta) -> None:
+    """Refuse what `[store] validation = "strict"` does not take: an unknown SOP class, a value against its VR (PS3.5 6.2)."""
+    if not is_storage(header.sop_class_uid):
+        raise ServiceError("(0008,0016) SOPClassUID is no known storage class", Status.SOP_CLASS_NOT_SUPPORTED)
+    attributes, *_ = metadata.read(data, offset, meta.transfer_syntax_uid, "")
+    odd = findings(attributes)
+    if odd:
+        raise InvalidRequest(", ".join(map(str, odd[:_MOST_TOLD])), offending=tuple(finding.tag for finding in odd))
 
 
 def _header_of_file(descriptor: int, size: int, meta: FileMeta) -> Header:

@@ -20,6 +20,7 @@ class Failure:
 
     status: Status
     comment: str
+    error: ServiceError | None = None
 
 
 Result = StoreOutcome | Failure
@@ -79,7 +80,7 @@ class Receipt:
     def fail(self, error: ServiceError) -> None:
         """A part is not an instance."""
         done: Deferred[Result] = Deferred()
-        done.callback(Failure(error.status, error.comment))
+        done.callback(Failure(error.status, error.comment, error))
         self.results.append(done)
 
     def add(self, results: Sequence[Result]) -> None:

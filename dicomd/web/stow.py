@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 from twisted.internet.defer import gatherResults
 
+from ..model import non_patient
 from ..model.attributes import Attributes, attribute
 from ..model.status import NotAcceptable, Status, TooLarge
 from ..model.transfer_syntaxes import DEFAULT_OF_MEDIA_TYPE
@@ -17,7 +18,7 @@ from ..services.storage import Storage, StoreOutcome
 from ..wire import media, native_model
 from ..wire.multipart import MalformedMultipart
 from . import transfer
-from .problems import HttpError
+from .problems import HttpError, status_of
 from .receipt import Failure, Receipt, Result
 from .responses import Response, warning
 from .routes import Route
@@ -148,8 +149,9 @@ def _status(results: Sequence[Result], stored: int) -> int:
         return 200
     if stored:
         return 202
+    reasons = {status_of(outcome.error) if outcome.error is not None else 503 for outcome in results}
     if all(outcome.status == Status.OUT_OF_RESOURCES for outcome in results):
-        return 503
+        return reasons.pop() if len(reasons) == 1 else 503
     return 409
 
 
@@ -186,6 +188,10 @@ def _module(results: Sequence[Result], base: str, url: str) -> Attributes:
     return module
 
 
+# PS3.18 12.1: a non-patient instance is a resource of its own, outside every study.
+_NAMES = {uid: name for name, uids in non_patient.RESOURCES.items() for uid in uids}
+
+
 def _reference(outcome: StoreOutcome) -> Attributes:
     return {
         "00081150": attribute("UI", *([outcome.sop_class_uid] if outcome.sop_class_uid else [])),
@@ -196,7 +202,10 @@ def _reference(outcome: StoreOutcome) -> Attributes:
 def _stored(outcome: StoreOutcome, base: str) -> Attributes:
     item = _reference(outcome)
     key = outcome.key
-    if key is not None and key.study_instance_uid:
+    name = _NAMES.get(outcome.sop_class_uid)
+    if key is not None and name is not None:
+        item = item | {"00081190": attribute("UR", f"{base}/{name}/{key.sop_instance_uid}")}
+    elif key is not None and key.study_instance_uid:
         path = f"studies/{key.study_instance_uid}/series/{key.series_instance_uid}/instances/{key.sop_instance_uid}"
         item = item | {"00081190": attribute("UR", f"{base}/{path}")}
     else:

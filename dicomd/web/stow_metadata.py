@@ -171,7 +171,7 @@ class Metadata:
             made: Assembled = await self.bulk.work(assemble, attributes, parts.find, self.bulk.read)
         except ServiceError as error:
             uids = text(attributes, "00080016"), text(attributes, "00080018")
-            return StoreOutcome(None, *uids, error.status, error.comment, offending=error.offending)
+            return StoreOutcome(None, *uids, error.status, error.comment, offending=error.offending, error=error)
         reception = self.receipt.storage.begin(
             self.receipt.source,
             sop_class_uid=made.sop_class_uid,

@@ -146,6 +146,22 @@ class RefusalTests(SpoolCase):
         rules = Rules(min_free_bytes=1 << 60)
         self.assertEqual(self.refused(pydicom_file(MR).read_bytes(), rules=rules).status, Status.OUT_OF_RESOURCES)
 
+    def test_strict(self) -> None:
+        """Unknown SOP classes and values against their VR are refused with the tag named; what is right is taken."""
+        rules = Rules(strict=True)
+        self.take(pydicom_file(MR).read_bytes(), rules=rules)
+        for name, status, problem in (
+            ("malformed/bad_dates_and_numbers.dcm", Status.IDENTIFIER_MISMATCH, "(0008,0020) has a value that is no DA"),
+            ("malformed/wrong_vr_for_tag.dcm", Status.IDENTIFIER_MISMATCH, "(0028,0010) is LO, not US"),
+            ("malformed/private_without_creator.dcm", Status.IDENTIFIER_MISMATCH, "has no private creator"),
+            ("legal-oddities/private_sop_class.dcm", Status.SOP_CLASS_NOT_SUPPORTED, "(0008,0016)"),
+        ):
+            data = shared(name).read_bytes()
+            error = self.assertRaises(ServiceError, self.take, data, None, rules)
+            self.assertEqual(error.status, status, name)
+            self.assertIn(problem, error.comment)
+            self.take(data)
+
     def test_malformed_files(self) -> None:
         """Whatever is wrong with a file, it is taken or refused; never another error, nothing left in the spool."""
         for path in sorted(shared("malformed").glob("*.dcm")):
