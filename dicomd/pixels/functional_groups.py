@@ -1,7 +1,5 @@
 """Functional groups: the macros of a frame, per frame or shared (PS3.3 C.7.6.16), and the top level for classic objects."""
 
-from collections.abc import Mapping
-
 from .header import Header
 
 SHARED = "52009229"
@@ -19,13 +17,10 @@ REAL_WORLD_VALUE_MAPPING = "00409096"
 
 def macro(header: Header, index: int, tag: str) -> Header | None:
     """The item of a macro that counts for a frame (0-based): its own, else the shared one (C.7.6.16.1.1)."""
-    frames = header.values(PER_FRAME)
-    own = frames[index] if index < len(frames) else None
-    for item in (own, *header.values(SHARED)[:1]):
-        if isinstance(item, Mapping):
-            found = Header(item, header.bulk).item(tag)
-            if found is not None:
-                return found
+    for group in (header.item(PER_FRAME, index), header.item(SHARED)):
+        found = group.item(tag) if group is not None else None
+        if found is not None:
+            return found
     return None
 
 

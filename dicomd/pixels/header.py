@@ -6,11 +6,12 @@ Lenient: a value that is not what its VR says counts as absent. What cannot be l
 import base64
 import binascii
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 from attrs import field, frozen
 
 from ..model.status import Undecodable
@@ -81,16 +82,14 @@ class Header:
 
     def items(self, tag: str) -> list["Header"]:
         """The items of a sequence."""
-        return [Header(item, self.bulk) for item in self.values(tag) if isinstance(item, Mapping)]
+        found = (opened(item) for item in self.values(tag))
+        return [Header(item, self.bulk) for item in found if item is not None]
 
-    def item(self, tag: str) -> "Header | None":
-        """The first item of a sequence."""
-        items = self.items(tag)
-        return items[0] if items else None
-
-    def walk(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """Tag and element, in order."""
-        return iter(sorted(self.attributes.items()))
+    def item(self, tag: str, index: int = 0) -> "Header | None":
+        """One item of a sequence, by default the first."""
+        values = self.values(tag)
+        item = opened(values[index]) if index < len(values) else None
+        return Header(item, self.bulk) if item is not None else None
 
     def data(self, tag: str) -> bytes:
         """The value field of a binary attribute, little endian; empty when absent."""
@@ -114,6 +113,13 @@ class Header:
                 return np.zeros(0, np.uint16)
         data = self.data(tag)
         return np.frombuffer(data, "<u2", count=len(data) // 2)
+
+
+def opened(item: Any) -> Attributes | None:
+    """An item of a sequence; those of long sequences are kept as JSON text and read one at a time."""
+    if isinstance(item, orjson.Fragment):
+        item = orjson.loads(orjson.dumps(item))
+    return item if isinstance(item, Mapping) else None
 
 
 def _number(value: Any) -> float | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import numpy as np
 from attrs import define, field
 
 from ..model.status import NoSuchInstance
@@ -48,3 +49,9 @@ class Instance:
             raise NoSuchInstance(f"frame {index + 1} does not exist, the instance has {self.frames}")
         picture = self.picture
         return decode(picture, self.frame(index))
+
+
+def aligned(data: bytes, skipped: int, bits: int) -> bytes:
+    """A frame of single bits that begins `skipped` bits inside of its first byte (PS3.5 8.1.1), moved to bit 0."""
+    unpacked = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")[skipped : skipped + bits]
+    return np.packbits(unpacked, bitorder="little").tobytes()

@@ -25,8 +25,9 @@ def is_labelmap(header: Header) -> bool:
 def paint(header: Header, index: int, samples: Array) -> Bytes:
     """The frame as RGB on black: binary, fractional or a map of labels."""
     if is_labelmap(header):
-        return _label_table(header)[np.clip(samples, 0, 0xFFFF).astype(np.intp)]
-    colour = np.array(_colours(header).get(_segment(header, index), _WHITE), dtype=np.uint16)
+        labels = np.clip(samples, 0, 0xFFFF).astype(np.intp)
+        return _label_table(header, int(labels.max()))[labels]
+    colour = np.array(_colour(header, _segment(header, index)), dtype=np.uint16)
     largest = max(1, header.integer("0062000E", 255)) if header.text("00620001") == "FRACTIONAL" else 1
     part = np.minimum(samples.astype(np.float32) / largest, 1.0)
     return (part[:, :, None] * colour + 0.5).astype(np.uint8)
@@ -37,18 +38,24 @@ def _segment(header: Header, index: int) -> int:
     return item.integer("0062000B") if item is not None else 0
 
 
-def _colours(header: Header) -> dict[int, tuple[int, int, int]]:
-    return {segment.integer("00620004"): rgb_of_lab(segment.numbers("0062000D")) for segment in header.items(SEGMENT_SEQUENCE)}
+def _colour(header: Header, number: int) -> tuple[int, int, int]:
+    """The colour recommended for a segment; never black, which is the ground."""
+    for segment in header.items(SEGMENT_SEQUENCE):
+        if segment.integer("00620004") == number:
+            colour = rgb_of_lab(segment.numbers("0062000D"))
+            return colour if max(colour) > 0 else _WHITE
+    return _WHITE
 
 
-def _label_table(header: Header) -> Bytes:
+def _label_table(header: Header, largest: int) -> Bytes:
     """A colour for every label: the recommended one, else of a wheel; the background is black."""
-    table = np.zeros((0x10000, 3), np.uint8)
-    labels = np.arange(1, 0x10000)
+    table = np.zeros((largest + 1, 3), np.uint8)
+    labels = np.arange(1, largest + 1)
     for channel, shift in enumerate((0.0, 2.1, 4.2)):
         table[1:, channel] = 140 + 115 * np.sin(labels * 2.4 + shift)
-    for number, colour in _colours(header).items():
-        if 0 < number < 0x10000 and colour != _WHITE:
+    for segment in header.items(SEGMENT_SEQUENCE):
+        number, colour = segment.integer("00620004"), rgb_of_lab(segment.numbers("0062000D"))
+        if 0 < number <= largest and colour != _WHITE and max(colour) > 0:
             table[number] = colour
     return table
 

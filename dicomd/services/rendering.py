@@ -1,0 +1,231 @@
+"""Rendering: pictures and pages of stored instances, made in the pixel workers and kept for a while (PS3.18 10.4, 9.5)."""
+
+import hashlib
+import logging
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from attrs import define, evolve, field, frozen
+
+from ..model.rendering import RenderingParameters
+from ..model.status import InvalidRequest, NoSuchInstance, NotAcceptable
+from ..pixels import document_formats, encode
+from ..pixels.instance import SAMPLE_LIMIT
+from ..pixels.presentation import references
+from ..store import representatives
+from ..store.files import Folder
+from ..store.representatives import Listed
+from ..store.retrieval import StoredInstance
+from ..workers import Workers
+from . import renditions, subjects
+from .lru import Lru
+from .renditions import Rendition, Several, Wanted
+from .subjects import Kind, Subject
+
+__all__ = ["Item", "Parts", "Picture", "Rendering", "Wanted"]
+
+log = logging.getLogger(__name__)
+
+# Instances are looked up this many at a time while a long answer is being sent.
+_PAGE = 100
+
+
+@frozen(eq=False)
+class Item:
+    """A part to be made: a frame (from 1; 0: all) of an instance, perhaps under a presentation state."""
+
+    stored: StoredInstance
+    frame: int
+    state: Subject | None = None
+
+
+@frozen(eq=False)
+class Picture:
+    """The whole answer is one rendition of one instance."""
+
+    stored: StoredInstance
+    rendition: Rendition
+
+
+@frozen(eq=False)
+class Parts:
+    """The answer is `count` parts (as far as known beforehand) of a media type."""
+
+    media_type: str
+    items: AsyncIterator[Item]
+    count: int
+
+
+@define(eq=False)
+class Rendering:
+    """The rendered resources. `cache_bytes`: for renditions in memory, and as much again for headers."""
+
+    _workers: Workers
+    _folder: Folder
+    sample_limit: int = SAMPLE_LIMIT
+    cache_bytes: int = 64 << 20
+    _made: Lru[Rendition] = field(init=False)
+    _subjects: Lru[Subject] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._made = Lru(self.cache_bytes, lambda made: made.size + 500)
+        self._subjects = Lru(self.cache_bytes, lambda subject: subject.size)
+
+    async def find(self, study: str, series: str, instance: str) -> StoredInstance:
+        """The instance that a request names; raises `NoSuchInstance`."""
+        return await self._workers.read(representatives.one, self._folder, study, series, instance)
+
+    async def find_state(self, parameters: RenderingParameters) -> StoredInstance | None:
+        """The presentation state that the parameters name, if any; one that is not held is a wrong parameter."""
+        uid = parameters.presentation_uid
+        if not uid:
+            return None
+        found = (await self._workers.read(representatives.by_uid, self._folder, [uid])).get(uid)
+        series = parameters.presentation_series_uid
+        if found is None or (series and found.key.series_instance_uid != series):
+            raise InvalidRequest("presentationUID: there is no such presentation state")
+        return found
+
+    async def instance(self, stored: StoredInstance, wanted: Wanted, state: StoredInstance | None = None) -> Picture | Parts:
+        """One instance, or frames of it."""
+        wanted.parameters.require_pixels(self.sample_limit)
+        key = (stored.digest, stored.row, wanted, state.digest if state is not None else b"")
+        known = self._made.get(key)
+        if known is not None:
+            return Picture(stored, known)
+        look = await self._subject(state) if state is not None else None
+        if look is not None and look.kind is not Kind.PRESENTATION:
+            raise InvalidRequest("presentationUID: this is no presentation state")
+        subject, made = await self._workers.pixels(
+            _answer, stored, self._subjects.get(stored.digest), wanted, look, self.sample_limit
+        )
+        self._subjects.put(stored.digest, subject)
+        if made is None:
+            return await self._state(subject, wanted)
+        if isinstance(made, Several):
+            frames = made.frames
+            return Parts(made.media_type, _frames(stored, frames, look), len(frames))
+        self._made.put(key, made)
+        return Picture(stored, made)
+
+    async def _subject(self, stored: StoredInstance) -> Subject:
+        subject = self._subjects.get(stored.digest)
+        if subject is None:
+            subject = await self._workers.pixels(subjects.load, stored, self.sample_limit)
+            self._subjects.put(stored.digest, subject)
+        return subject
+
+    async def _state(self, state: Subject, wanted: Wanted) -> Picture | Parts:
+        """All images of a presentation state, as it wants them to be seen (PS3.18 8.3.5.1.2)."""
+        for name, given in (
+            ("window", wanted.parameters.window),
+            ("frames", wanted.frames),
+            ("viewport", wanted.parameters.region),
+        ):
+            if given:
+                raise InvalidRequest(f"{name}: not allowed for a presentation state")
+        named = references(state.header)
+        uids = [reference.sop_instance_uid for reference in named]
+        held = await self._workers.read(representatives.by_uid, self._folder, uids)
+        items: list[Item] = []
+        for reference in named:
+            stored = held.get(reference.sop_instance_uid)
+            if stored is not None:
+                frames = reference.frames or range(1, (await self._subject(stored)).frames + 1)
+                items += [Item(stored, frame, state) for frame in frames]
+        if not items:
+            raise NotAcceptable("none of the images of this presentation state is stored")
+        if len(items) == 1:
+            return await self.instance(items[0].stored, evolve(wanted, frames=(items[0].frame,)), state.stored)
+        chosen = renditions.negotiated(wanted.accept, renditions.several_of(encode.STILL), "presentation state")
+        part_type = chosen.partition('"')[2].rstrip('"')
+        if part_type:
+            return Parts(part_type, _listed(items), len(items))
+        middle = items[(len(items) - 1) // 2]
+        return await self.instance(middle.stored, evolve(wanted, frames=(middle.frame,)), state.stored)
+
+    async def many(self, study: str, series: str, wanted: Wanted) -> Picture | Parts:
+        """All pictures of a study or series; where there are none, all documents."""
+        wanted.parameters.require_pixels(self.sample_limit)
+        listed = await self._workers.read(representatives.listed, study, series)
+        images = [each for each in listed if each.frames]
+        chosen = images or listed
+        if len(chosen) == 1:
+            found = await self._workers.read(representatives.stored, self._folder, [chosen[0].row])
+            if not found:
+                raise NoSuchInstance("there is no such instance")
+            return await self.instance(found[0], wanted)
+        kinds = encode.STILL if images else document_formats.FORMATS
+        offered = renditions.several_of(kinds) if images else tuple(map(renditions.multipart, kinds))
+        offer = renditions.negotiated(wanted.accept, offered, "series" if series else "study")
+        part_type = offer.partition('"')[2].rstrip('"')
+        if part_type:
+            return Parts(part_type, self._pages(chosen), sum(max(1, each.frames) for each in chosen))
+        return await self._representative(study, series, wanted, len(chosen))
+
+    async def _representative(self, study: str, series: str, wanted: Wanted, count: int) -> Picture | Parts:
+        """The client takes a single picture only: the one that stands for all."""
+        found = await self._workers.read(representatives.of_many, self._folder, study, series)
+        if not found.candidates:
+            raise NotAcceptable("there is no rendered form of this resource")
+        made = await self.instance(found.candidates[0], wanted)
+        if isinstance(made, Picture):
+            warning = f"This is one of {count} instances, the others can be had as multipart/related"
+            return Picture(made.stored, evolve(made.rendition, frame=made.rendition.frame or 1, warning=warning))
+        return made
+
+    async def _pages(self, listed: Sequence[Listed]) -> AsyncIterator[Item]:
+        for start in range(0, len(listed), _PAGE):
+            page = listed[start : start + _PAGE]
+            frames = {each.row: each.frames for each in page}
+            for stored in await self._workers.read(representatives.stored, self._folder, [each.row for each in page]):
+                for frame in range(1, frames[stored.row] + 1) if frames[stored.row] else (0,):
+                    yield Item(stored, frame)
+
+    async def part(self, item: Item, parameters: RenderingParameters, media_type: str) -> Rendition | None:
+        """One part of an answer; None when this instance has no such rendition and is left out."""
+        stored, state = item.stored, item.state
+        key = (stored.digest, stored.row, item.frame, parameters, media_type, state.stored.digest if state is not None else b"")
+        made = self._made.get(key)
+        if made is None:
+            try:
+                subject, made = await self._workers.pixels(
+                    _part, stored, self._subjects.get(stored.digest), item, parameters, media_type, self.sample_limit
+                )
+            except NotAcceptable:
+                return None
+            self._subjects.put(stored.digest, subject)
+            if made.warning:
+                log.warning("instance %s frame %d cannot be rendered: %s", stored.key.sop_instance_uid, item.frame, made.warning)
+            self._made.put(key, made)
+        return made
+
+
+async def _frames(stored: StoredInstance, frames: Sequence[int], state: Subject | None) -> AsyncIterator[Item]:
+    for frame in frames:
+        yield Item(stored, frame, state)
+
+
+async def _listed(items: Sequence[Item]) -> AsyncIterator[Item]:
+    for item in items:
+        yield item
+
+
+def _answer(
+    stored: StoredInstance, subject: Subject | None, wanted: Wanted, state: Subject | None, limit: int
+) -> tuple[Subject, Rendition | Several | None]:
+    """In a worker: the subject, loaded unless it is at hand, and its rendition; none yet of a presentation state."""
+    subject = subject or subjects.load(stored, limit)
+    return subject, None if subject.kind is Kind.PRESENTATION else renditions.answer(subject, wanted, state)
+
+
+def _part(
+    stored: StoredInstance, subject: Subject | None, item: Item, parameters: RenderingParameters, media_type: str, limit: int
+) -> tuple[Subject, Rendition]:
+    subject = subject or subjects.load(stored, limit)
+    return subject, renditions.part(subject, item.frame, parameters, media_type, item.state)
+
+
+def tag(*facts: Any) -> str:
+    """An entity tag of everything that an answer depends on."""
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]

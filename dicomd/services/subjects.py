@@ -1,0 +1,125 @@
+"""What a stored instance is to rendering: an image, a video, a report, a document; loaded from its file in a worker."""
+
+from enum import Enum
+
+from attrs import field, frozen
+
+from ..model.content import FileRange
+from ..model.status import Undecodable
+from ..model.transfer_syntaxes import transfer_syntax
+from ..pixels import documents, frames
+from ..pixels.functional_groups import frame_count
+from ..pixels.header import Header
+from ..pixels.image import image_pixel
+from ..pixels.instance import Instance, aligned
+from ..pixels.presentation import is_presentation_state
+from ..store.opened import OpenedInstance, Value, open_instance
+from ..store.retrieval import StoredInstance
+
+PIXELS = ("7FE00010", "7FE00008", "7FE00009")
+ENCAPSULATED_DOCUMENT = "00420011"
+_EXTENDED_OFFSET_TABLE = "7FE00001"
+_UNDEFINED = 0xFFFFFFFF
+# Attributes in memory take about this many times their size in the file.
+_IN_MEMORY = 4
+
+
+class Kind(Enum):
+    """The resource categories of PS3.18 8.7.2, as far as they differ in how they are rendered."""
+
+    IMAGE = "image"
+    VIDEO = "video"
+    REPORT = "report"
+    DOCUMENT = "document"
+    PRESENTATION = "presentation state"
+    OTHER = "object without pictures"
+
+
+@frozen(eq=False)
+class Subject:
+    """A stored instance that is to be rendered; kept for a while, since the next request is often about it, too."""
+
+    opened: OpenedInstance
+    header: Header
+    kind: Kind
+    instance: Instance
+    size: int = field(init=False)
+
+    @size.default
+    def _size(self) -> int:
+        inflated = self.opened.inflated
+        return 10_000 + _IN_MEMORY * self.opened.header_size + (len(inflated) if inflated is not None else 0)
+
+    @property
+    def stored(self) -> StoredInstance:
+        return self.opened.stored
+
+    @property
+    def frames(self) -> int:
+        """Number of frames; a video counts as one."""
+        return 1 if self.kind is Kind.VIDEO else frame_count(self.header)
+
+    def stream(self) -> tuple[str, list[FileRange]]:
+        """Media type and file ranges of a video stream, as stored."""
+        value = self.opened.values.get(PIXELS[0])
+        if value is None or self.opened.inflated is not None:
+            raise Undecodable("the instance has no video stream")
+        table = _table(self.opened, self.header, value)
+        ranges = [FileRange(self.stored.path, offset, length) for offset, length in table.ranges(1)]
+        return transfer_syntax(self.stored.transfer_syntax_uid).media_type, ranges
+
+    def document(self) -> tuple[str, bytes]:
+        """Media type and content of an encapsulated document (PS3.3 C.24.2), without the padding."""
+        content = self.header.data(ENCAPSULATED_DOCUMENT)
+        length = self.header.integer("00420015", len(content))
+        if 0 < length < len(content):
+            content = content[:length]
+        return self.header.text("00420012", "application/octet-stream").lower(), content
+
+
+def load(stored: StoredInstance, sample_limit: int) -> Subject:
+    """Open a stored instance for rendering; for a worker."""
+    opened = open_instance(stored)
+    header = Header(opened.attributes, opened.bulk)
+    tables: list[frames.FrameTable] = []
+
+    def frame(index: int) -> bytes:
+        if not tables:
+            value = next((opened.values[tag] for tag in PIXELS if tag in opened.values), None)
+            if value is None:
+                raise Undecodable("the instance has no pixel data")
+            tables.append(_table(opened, header, value))
+        return read_frame(opened, tables[0], index)
+
+    return Subject(opened, header, _kind(stored, header), Instance(header, stored.transfer_syntax_uid, frame, sample_limit))
+
+
+def _kind(stored: StoredInstance, header: Header) -> Kind:
+    if any(tag in header.attributes for tag in PIXELS):
+        return Kind.VIDEO if transfer_syntax(stored.transfer_syntax_uid).stream else Kind.IMAGE
+    if ENCAPSULATED_DOCUMENT in header:
+        return Kind.DOCUMENT
+    if is_presentation_state(stored.sop_class_uid):
+        return Kind.PRESENTATION
+    return Kind.REPORT if documents.is_structured_report(header) else Kind.OTHER
+
+
+def _table(opened: OpenedInstance, header: Header, value: Value) -> frames.FrameTable:
+    image = image_pixel(opened.attributes, opened.stored.transfer_syntax_uid)
+    if image is None:
+        raise Undecodable("the instance has no Rows and Columns, or they are zero", offending=(0x00280010, 0x00280011))
+    image.check()
+    return frames.frame_table(
+        opened.read_at,
+        image,
+        vr=value.vr,
+        start=value.offset,
+        length=_UNDEFINED if value.encapsulated else value.length,
+        extended_offset_table=header.data(_EXTENDED_OFFSET_TABLE),
+    )
+
+
+def read_frame(opened: OpenedInstance, table: frames.FrameTable, index: int) -> bytes:
+    """The encoded bytes of a frame, numbered from 0; single bits begin at bit 0."""
+    data = b"".join(opened.read_at(offset, length) for offset, length in table.ranges(index + 1))
+    return data if table.aligned else aligned(data, index * table.image.frame_bits % 8, table.image.frame_bits)
