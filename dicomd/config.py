@@ -142,6 +142,15 @@ class UpsConfig:
 
 
 @frozen
+class RenderingConfig:
+    """`[rendering]`: pictures of instances."""
+
+    max_samples: int = _at_least(100_000_000, 1)
+    cache_bytes: int = _at_least(64 << 20, 0)
+    thumbnail_bytes: int = _at_least(256 << 20, 0)
+
+
+@frozen
 class RemoteAE:
     """`[[remote_aes]]`: a peer that this server may call."""
 
@@ -160,6 +169,7 @@ class Config:
     worklist: WorklistConfig = WorklistConfig()
     mpps: MppsConfig = MppsConfig()
     ups: UpsConfig = UpsConfig()
+    rendering: RenderingConfig = RenderingConfig()
     remote_aes: tuple[RemoteAE, ...] = ()
 
 

@@ -45,20 +45,24 @@ from .services.performed_steps import PerformedSteps
 from .services.preparation import Preparation
 from .services.query import Search
 from .services.removal import Removal
+from .services.rendering import Rendering
 from .services.retrieve import Retrieve
 from .services.storage import Duplicates, Rules, Storage
+from .services.thumbnails import Thumbnails
 from .services.transfers import Transfers
 from .services.worklist import Worklist
 from .services.worklist_folder import WatchedFolder
 from .store.archive import Archive
 from .store.files import StoreInUse
 from .store.index import IndexUnusable
+from .store.thumbnail_files import ThumbnailFiles
 from .web import app
 from .web import modality as web_modality
 from .web.capabilities import Capabilities
 from .web.conformance import Table
 from .web.health import Health
 from .web.qido import Qido
+from .web.rendered import Rendered
 from .web.routes import Route
 from .web.stow import Stow
 from .web.wado import Wado
@@ -122,6 +126,7 @@ class Server(Service):
         self.retrieve = Retrieve(self.workers, self.archive.folder)
         self.metadata = Metadata(self.workers, self.archive.folder, self.preparation)
         self.metadata.subscribe(self.hub)
+        self._join_rendering()
         self.transfers = Transfers(self.workers, self.archive.folder)
         self.capabilities = Capabilities(__version__, self._dimse_tables)
         self.web = app.Door(self.config.http, self._rows(), self.reactor, self.capabilities)
@@ -142,6 +147,13 @@ class Server(Service):
         self.expiry.clock = self.reactor
         self.folder = WatchedFolder(worklist.path, self.worklist, self.workers, self.reactor, ensureDeferred)
 
+    def _join_rendering(self) -> None:
+        """Pictures of instances, and where they are kept."""
+        rendering, folder = self.config.rendering, self.archive.folder
+        files = ThumbnailFiles(f"{folder.root}/thumbnails", rendering.thumbnail_bytes)
+        self.rendering = Rendering(self.workers, folder, rendering.max_samples, rendering.cache_bytes)
+        self.thumbnails = Thumbnails(self.workers, folder, files, rendering.max_samples, rendering.cache_bytes // 4)
+
     def _rows(self) -> list[Route]:
         """The resources of the HTTP door."""
         return [
@@ -153,6 +165,7 @@ class Server(Service):
             *Qido(self.search).routes(),
             *Wado(self.retrieve, self.workers.disk).routes(),
             *WadoMetadata(self.metadata, self.workers.disk).routes(),
+            *Rendered(self.rendering, self.thumbnails, self.workers.disk).routes(),
         ]
 
     def _dimse_services(self) -> list[DimseService]:

@@ -89,7 +89,7 @@ class Rendering:
     async def instance(self, stored: StoredInstance, wanted: Wanted, state: StoredInstance | None = None) -> Picture | Parts:
         """One instance, or frames of it."""
         wanted.parameters.require_pixels(self.sample_limit)
-        key = (stored.digest, stored.row, wanted, state.digest if state is not None else b"")
+        key = (_key(stored), wanted, state.digest if state is not None else b"")
         known = self._made.get(key)
         if known is not None:
             return Picture(stored, known)
@@ -97,9 +97,9 @@ class Rendering:
         if look is not None and look.kind is not Kind.PRESENTATION:
             raise InvalidRequest("presentationUID: this is no presentation state")
         subject, made = await self._workers.pixels(
-            _answer, stored, self._subjects.get(stored.digest), wanted, look, self.sample_limit
+            _answer, stored, self._subjects.get(_key(stored)), wanted, look, self.sample_limit
         )
-        self._subjects.put(stored.digest, subject)
+        self._subjects.put(_key(stored), subject)
         if made is None:
             return await self._state(subject, wanted)
         if isinstance(made, Several):
@@ -109,19 +109,16 @@ class Rendering:
         return Picture(stored, made)
 
     async def _subject(self, stored: StoredInstance) -> Subject:
-        subject = self._subjects.get(stored.digest)
+        subject = self._subjects.get(_key(stored))
         if subject is None:
             subject = await self._workers.pixels(subjects.load, stored, self.sample_limit)
-            self._subjects.put(stored.digest, subject)
+            self._subjects.put(_key(stored), subject)
         return subject
 
     async def _state(self, state: Subject, wanted: Wanted) -> Picture | Parts:
         """All images of a presentation state, as it wants them to be seen (PS3.18 8.3.5.1.2)."""
-        for name, given in (
-            ("window", wanted.parameters.window),
-            ("frames", wanted.frames),
-            ("viewport", wanted.parameters.region),
-        ):
+        parameters = wanted.parameters
+        for name, given in (("window", parameters.window), ("frames", wanted.frames), ("viewport", parameters.region)):
             if given:
                 raise InvalidRequest(f"{name}: not allowed for a presentation state")
         named = references(state.header)
@@ -185,20 +182,26 @@ class Rendering:
     async def part(self, item: Item, parameters: RenderingParameters, media_type: str) -> Rendition | None:
         """One part of an answer; None when this instance has no such rendition and is left out."""
         stored, state = item.stored, item.state
-        key = (stored.digest, stored.row, item.frame, parameters, media_type, state.stored.digest if state is not None else b"")
-        made = self._made.get(key)
-        if made is None:
-            try:
-                subject, made = await self._workers.pixels(
-                    _part, stored, self._subjects.get(stored.digest), item, parameters, media_type, self.sample_limit
-                )
-            except NotAcceptable:
-                return None
-            self._subjects.put(stored.digest, subject)
-            if made.warning:
-                log.warning("instance %s frame %d cannot be rendered: %s", stored.key.sop_instance_uid, item.frame, made.warning)
-            self._made.put(key, made)
+        key = (_key(stored), item.frame, parameters, media_type, state.stored.digest if state is not None else b"")
+        known = self._made.get(key)
+        if known is not None:
+            return known
+        try:
+            subject, made = await self._workers.pixels(
+                _part, stored, self._subjects.get(_key(stored)), item, parameters, media_type, self.sample_limit
+            )
+        except NotAcceptable:
+            return None
+        self._subjects.put(_key(stored), subject)
+        if made.warning:
+            log.warning("instance %s frame %d cannot be rendered: %s", stored.key.sop_instance_uid, item.frame, made.warning)
+        self._made.put(key, made)
         return made
+
+
+def _key(stored: StoredInstance) -> tuple[bytes, str]:
+    """What names the content of an instance and where it is."""
+    return stored.digest, stored.path
 
 
 async def _frames(stored: StoredInstance, frames: Sequence[int], state: Subject | None) -> AsyncIterator[Item]:

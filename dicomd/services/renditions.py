@@ -5,10 +5,9 @@ single still picture, by the one that represents it.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from attrs import evolve, frozen
-from PIL import Image
 
 from ..model.content import FileRange
 from ..model.rendering import RenderingParameters
@@ -47,6 +46,8 @@ class Rendition:
     content: bytes | tuple[FileRange, ...]
     frame: int = 0
     warning: str = ""
+    # Made here from a report: its links begin with a placeholder for the service's URL.
+    is_page: bool = False
 
     @property
     def size(self) -> int:
@@ -140,7 +141,8 @@ def rendition(
         header, quality = subject.header, parameters.quality
         return Rendition(media_type, encode.encoded(picture, header, media_type, quality, parameters.icc_profile), frame)
     if subject.kind is Kind.REPORT and media_type in document_formats.WRITERS:
-        return Rendition(media_type, document_formats.WRITERS[media_type](documents.outline(subject.header)))
+        page = document_formats.WRITERS[media_type](documents.outline(subject.header))
+        return Rendition(media_type, page, is_page=media_type == document_formats.HTML)
     if subject.kind is Kind.VIDEO and (stream := subject.stream())[0] == media_type:
         return Rendition(media_type, tuple(stream[1]))
     if subject.kind is Kind.DOCUMENT and (document := subject.document())[0] == media_type:
@@ -160,7 +162,7 @@ def _animation(
     if parameters.icc_profile != "no":
         raise InvalidRequest(f"iccprofile: a moving {media_type} cannot hold a profile")
 
-    def pictures() -> Iterator[Image.Image]:
+    def pictures() -> Iterator[Any]:
         for frame in frames:
             yield render(subject.instance, frame - 1, parameters, _look(subject, frame, state))
 

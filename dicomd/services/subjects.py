@@ -1,5 +1,6 @@
 """What a stored instance is to rendering: an image, a video, a report, a document; loaded from its file in a worker."""
 
+import re
 from enum import Enum
 
 from attrs import field, frozen
@@ -13,13 +14,15 @@ from ..pixels.header import Header
 from ..pixels.image import image_pixel
 from ..pixels.instance import Instance, aligned
 from ..pixels.presentation import is_presentation_state
-from ..store.opened import OpenedInstance, Value, open_instance
+from ..store.opened import OpenedInstance, open_instance
+from ..store.prepared import BulkData
 from ..store.retrieval import StoredInstance
 
 PIXELS = ("7FE00010", "7FE00008", "7FE00009")
 ENCAPSULATED_DOCUMENT = "00420011"
 _EXTENDED_OFFSET_TABLE = "7FE00001"
 _UNDEFINED = 0xFFFFFFFF
+_MEDIA_TYPE = re.compile(r"[a-z0-9.+-]{1,60}/[a-z0-9.+-]{1,60}")
 # Attributes in memory take about this many times their size in the file.
 _IN_MEMORY = 4
 
@@ -74,7 +77,8 @@ class Subject:
         length = self.header.integer("00420015", len(content))
         if 0 < length < len(content):
             content = content[:length]
-        return self.header.text("00420012", "application/octet-stream").lower(), content
+        media_type = self.header.text("00420012").lower()
+        return media_type if _MEDIA_TYPE.fullmatch(media_type) else "application/octet-stream", content
 
 
 def load(stored: StoredInstance, sample_limit: int) -> Subject:
@@ -104,7 +108,7 @@ def _kind(stored: StoredInstance, header: Header) -> Kind:
     return Kind.REPORT if documents.is_structured_report(header) else Kind.OTHER
 
 
-def _table(opened: OpenedInstance, header: Header, value: Value) -> frames.FrameTable:
+def _table(opened: OpenedInstance, header: Header, value: BulkData) -> frames.FrameTable:
     image = image_pixel(opened.attributes, opened.stored.transfer_syntax_uid)
     if image is None:
         raise Undecodable("the instance has no Rows and Columns, or they are zero", offending=(0x00280010, 0x00280011))

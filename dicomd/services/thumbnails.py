@@ -7,6 +7,7 @@ modality. Nothing that identifies the patient: no annotation, no slide labels, a
 import hashlib
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 from attrs import define, field, frozen
 
@@ -117,7 +118,7 @@ def _may_be_shown(subject: Subject) -> bool:
     return not _LABELLED & set(subject.header.texts("00080008"))
 
 
-def _picture(subject: Subject, frame: int, viewport: Viewport) -> "encode.Image.Image | None":
+def _picture(subject: Subject, frame: int, viewport: Viewport) -> Any:
     if subject.kind is Kind.VIDEO:
         return placeholder(subject.header.text("00080060"), viewport, kind="Video")
     if subject.kind is not Kind.IMAGE:

@@ -3,48 +3,33 @@
 No file stays open: each read opens, reads and closes, so that many instances can be kept at hand.
 """
 
-import mmap
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from attrs import frozen
 
 from ..model.attributes import Attributes
 from ..model.status import Damaged, Undecodable
-from ..wire import metadata
 from ..wire.datasets import inflate
-from ..wire.elements import Buffer
+from .prepared import BulkData, describe
 from .retrieval import StoredInstance
 
-_FRAGMENTS = "/bulkdata/"
-# Values above this size are read from the file when they are wanted.
-INLINE = 1024
-# Files up to this size are read, larger ones mapped into memory, while their header is decoded.
-_READ = 1 << 20
-
-
-@frozen
-class Value:
-    """Where the value of an element lies; `encapsulated`: fragments, from the Basic Offset Table on (PS3.5 A.4)."""
-
-    vr: str
-    offset: int
-    length: int
-    encapsulated: bool
+_BULK_DATA = "/bulkdata/"
 
 
 @frozen(eq=False)
 class OpenedInstance:
-    """Header and values of a stored instance. `values` are those of bulk elements by path (`7FE00010`, `…/0/…`)."""
+    """Header and values of a stored instance. `values` are those of bulk elements by path (`7FE00010`, `…/0/…`).
+
+    `inflated`: the data set, when it is stored deflated; offsets are those in it then.
+    """
 
     stored: StoredInstance
     attributes: Attributes
-    values: dict[str, Value]
+    values: dict[str, BulkData]
     inflated: bytes | None = None
 
     def read_at(self, offset: int, size: int) -> bytes:
-        """Bytes of the file, or of the data set when it is stored deflated; fewer at the end."""
+        """Bytes of the file or of the inflated data set; fewer at the end."""
         if self.inflated is not None:
             return self.inflated[offset : offset + size]
         try:
@@ -58,7 +43,7 @@ class OpenedInstance:
 
     def bulk(self, uri: str) -> bytes:
         """The value that a reference in `attributes` stands for."""
-        value = self.values.get(uri.partition(_FRAGMENTS)[2])
+        value = self.values.get(uri.partition(_BULK_DATA)[2])
         if value is None:
             raise Undecodable("a bulk value cannot be found")
         return self.read_at(value.offset, value.length)
@@ -70,29 +55,17 @@ class OpenedInstance:
 
 
 def open_instance(stored: StoredInstance) -> OpenedInstance:
-    """Read the header of a stored instance."""
-    with _content(stored) as data:
-        attributes, bulk, inflated = metadata.read(
-            data, stored.dataset_offset, stored.transfer_syntax_uid, "", inline_threshold=INLINE
-        )
-        values = {path: Value(found.vr, found.offset, found.length, found.encapsulated) for path, found in bulk.items()}
-        whole = bytes(inflate(memoryview(data)[stored.dataset_offset :])) if inflated else None
-    return OpenedInstance(stored, attributes, values, whole)
-
-
-@contextmanager
-def _content(stored: StoredInstance) -> Iterator[Buffer]:
+    """Read the header of a stored instance; raises `Damaged` when its file is not as it was stored."""
+    if not stored.is_whole:
+        raise Damaged("the stored file is missing or damaged")
     try:
-        descriptor = os.open(stored.path, os.O_RDONLY | os.O_CLOEXEC)
+        described = describe(stored)
+        inflated = _inflated(stored) if described.inflated else None
     except OSError:
         raise Damaged("the stored file is missing or damaged") from None
-    try:
-        if os.fstat(descriptor).st_size != stored.size:
-            raise Damaged("the stored file is missing or damaged")
-        if stored.size <= _READ:
-            yield os.read(descriptor, stored.size)
-            return
-        with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as mapped:
-            yield mapped
-    finally:
-        os.close(descriptor)
+    return OpenedInstance(stored, described.attributes, described.bulk, inflated)
+
+
+def _inflated(stored: StoredInstance) -> bytes:
+    with open(stored.path, "rb") as file:
+        return bytes(inflate(memoryview(file.read())[stored.dataset_offset :]))

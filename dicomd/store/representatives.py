@@ -1,9 +1,10 @@
 """Which instances of a study or series have pictures, and which one stands for all (PS3.18 10.4.1.1.5)."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from attrs import frozen
-from sqlalchemy import Connection, Row, bindparam, func, select
+from sqlalchemy import Connection, bindparam, func, literal_column, select
 
 from ..model.status import NoSuchInstance
 from . import retrieval
@@ -42,9 +43,10 @@ _LISTED = _LISTED.where(studies.c.study_instance_uid == bindparam("study")).orde
 )
 _OF_STUDY = Statement(_LISTED)
 _OF_SERIES = Statement(_LISTED.where(series.c.series_instance_uid == bindparam("series")))
-_HAS_PIXELS = func.coalesce(func.max(instances.c.rows), 0) > 0
+_ROWS = func.max(instances.c.rows)
+_HAS_PIXELS = instances.c.rows > literal_column("0")
 _SERIES = (
-    select(series.c.id, series.c.modality, _HAS_PIXELS, func.max(instances.c.sop_class_uid))
+    select(series.c.id, series.c.modality, _ROWS, func.max(instances.c.sop_class_uid))
     .join_from(series, studies, series.c.study_row == studies.c.id)
     .join(instances, instances.c.series_row == series.c.id)
     .where(studies.c.study_instance_uid == bindparam("study"))
@@ -54,18 +56,14 @@ _SERIES = (
 _ALL_SERIES = Statement(_SERIES)
 _ONE_SERIES = Statement(_SERIES.where(series.c.series_instance_uid == bindparam("series")))
 _IN_SERIES = select(instances.c.id).where(instances.c.series_row == bindparam("row"))
-_COUNT = Statement(
-    select(func.count()).select_from(instances).where(instances.c.series_row == bindparam("row"), instances.c.rows > 0)
-)
+_COUNT = Statement(select(func.count()).select_from(instances).where(instances.c.series_row == bindparam("row"), _HAS_PIXELS))
 _MIDDLE = Statement(
-    _IN_SERIES.where(instances.c.rows > 0)
+    _IN_SERIES.where(_HAS_PIXELS)
     .order_by(instances.c.instance_number, instances.c.sop_instance_uid)
-    .limit(1)
+    .limit(literal_column("1"))
     .offset(bindparam("skipped"))
 )
-_SLIDES = Statement(
-    _IN_SERIES.where(instances.c.rows > 0).order_by(func.coalesce(instances.c.number_of_frames, 1)).limit(_MOST_SLIDES)
-)
+_SLIDES = Statement(_IN_SERIES.where(_HAS_PIXELS).order_by(instances.c.number_of_frames).limit(literal_column(str(_MOST_SLIDES))))
 _MODALITY = Statement(
     select(series.c.modality)
     .join_from(instances, series, instances.c.series_row == series.c.id)
@@ -119,7 +117,7 @@ def of_many(connection: Connection, folder: Folder, study: str, series_uid: str 
     return Representative(tuple(stored(connection, folder, found)), chosen[1])
 
 
-def _rank(row: "Row[tuple[int, str, bool, str]] | tuple[int, str, bool, str]") -> int:
+def _rank(row: Any) -> int:
     """Images first, then what is derived from them, then series without pixels; among equals the first."""
     _, modality, pixels, _ = row
     return 2 if not pixels else int(modality in _DERIVED)
