@@ -5,7 +5,6 @@ modifications). Where a value is needed and missing, or an attribute may not be 
 status of PS3.7 Annex C that names the attributes.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -15,10 +14,9 @@ from . import workitem_attributes as ups
 from .attributes import Attributes, attribute, text, values
 from .status import ServiceError, Status
 from .steps import State
+from .times import read_date_time
 from .workitem_attributes import ENUMERATED, REQUIREMENTS, Requirement
 
-# PS3.5 Table 6.2-1, DT: from the year alone to the fraction, with or without an offset from UTC.
-_DATE_TIME = re.compile(r"\d{4}(?:\d\d(?:\d\d(?:\d\d(?:\d\d(?:\d\d(?:\.\d{1,6})?)?)?)?)?)?(?:[+-]\d{4})?", re.ASCII)
 # PS3.3 Table 8.8-1a: one of the three values; a scheme is named by the first two.
 _CODE_VALUES = ("00080100", "00080119", "00080120")
 _CODE_SCHEME = "00080102"
@@ -53,9 +51,10 @@ def is_empty(element: Mapping[str, Any] | None) -> bool:
     """Whether an attribute is absent or without any value."""
     if element is None:
         return True
-    if element.get("InlineBinary") or element.get("BulkDataURI"):
-        return False
-    return all(value is None or (isinstance(value, str) and not value.strip()) for value in element.get("Value") or ())
+    for value in element.get("Value") or ():
+        if value is not None and not (type(value) is str and not value.strip()):
+            return False
+    return not (element.get("InlineBinary") or element.get("BulkDataURI"))
 
 
 def complete_new(attributes: Attributes) -> tuple[Attributes, bool]:
@@ -155,15 +154,26 @@ def _check_code(item: Attributes, findings: _Findings) -> None:
         findings.missing.append(_CODE_MEANING)
 
 
+_DATE_TIMES = tuple(row.tag for row in REQUIREMENTS.values() if row.vr == "DT")
+
+
 def _check_values(attributes: Attributes, findings: _Findings) -> None:
     for tag, allowed in ENUMERATED.items():
-        if not is_empty(attributes.get(tag)) and not (len(values(attributes, tag)) == 1 and text(attributes, tag) in allowed):
+        present = values(attributes, tag)
+        if any(present) and not (len(present) == 1 and text(attributes, tag) in allowed):
             findings.invalid.append(tag)
-    for row in REQUIREMENTS.values():
-        if row.vr == "DT" and not all(
-            isinstance(value, str) and _DATE_TIME.fullmatch(value.strip()) for value in values(attributes, row.tag) if value
-        ):
-            findings.invalid.append(row.tag)
+    for tag in _DATE_TIMES:
+        if not all(_is_date_time(value) for value in values(attributes, tag) if value is not None):
+            findings.invalid.append(tag)
+
+
+def _is_date_time(value: Any) -> bool:
+    """PS3.5 Table 6.2-1, DT: from the year alone to the fraction, with or without an offset from UTC."""
+    try:
+        read_date_time(value)
+    except (ValueError, AttributeError):
+        return False
+    return True
 
 
 def unmet(attributes: Attributes, target: State) -> list[str]:

@@ -2,16 +2,20 @@
 
 They are the rows of PS3.4 Table CC.2.5-3 with a matching key type whose values are short; every other attribute is matched on the
 item itself. Of a code sequence the code value is a key, and value and scheme together (path with `+`). A date-time is kept
-twice: as its clock shows it, and in UTC (path with `Z`).
+twice: as its clock shows it, and in UTC (path with `Z`). Of a name each component group is a key, and if there are several, the
+groups together (path with `=`).
 """
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
+
+from attrs import frozen
 
 from . import names, times
 from . import workitem_attributes as ups
-from .attributes import Attributes, items, plain, values
+from .attributes import Attributes, plain, text
 from .clocks import offset_of
 from .workitem_attributes import REQUIREMENTS, Requirement
 
@@ -21,6 +25,7 @@ CODE_VALUE = "00080100"
 CODE_SCHEME = "00080102"
 PAIR = "+"
 UTC = "Z"
+GROUPS = "="
 _SHORT = frozenset({"AE", "CS", "DA", "DT", "LO", "PN", "SH", "UI"})
 # Of the reference macro (PS3.4 Table CC.2.5-2c): what is asked for is the study or series that an item works on.
 _REFERENCES = ((("00404021", "0020000D"), "UI"), (("00404021", "0020000E"), "UI"))
@@ -45,53 +50,88 @@ def _paths(rows: Iterable[Requirement], within: Path) -> Iterator[tuple[Path, st
 KEYS: dict[Path, str] = {**dict(_paths(REQUIREMENTS.values(), ())), **dict(_REFERENCES)}
 
 
+@frozen
+class _Node:
+    """Where keys lie: a value of this VR, a code sequence, or a sequence with keys in its items."""
+
+    vr: str
+    is_code: bool
+    rows: "dict[str, _Node]"
+
+
+def _tree(paths: Iterable[tuple[Path, str]]) -> dict[str, _Node]:
+    below: dict[str, list[tuple[Path, str]]] = {}
+    for path, vr in paths:
+        below.setdefault(path[0], []).append((path[1:], vr))
+    return {
+        tag: _Node(inner[0][1] if not inner[0][0] else "SQ", inner == [((CODE_VALUE,), "SH")], _tree(i for i in inner if i[0]))
+        for tag, inner in below.items()
+    }
+
+
+_TREE = _tree(KEYS.items())
+
+
 def key_values(attributes: Attributes) -> set[tuple[str, str]]:
     """Path (tags joined) and value of everything that the index keeps of an item."""
-    offset = offset_of(attributes)
-    return {pair for path, vr in KEYS.items() if path[0] in attributes for pair in _found(path, vr, attributes, offset)}
+    found: set[tuple[str, str]] = set()
+    _gather(attributes, _TREE, "", offset_of(attributes), found)
+    return found
 
 
-def _found(path: Path, vr: str, attributes: Attributes, offset: int | None) -> Iterator[tuple[str, str]]:
-    joined = "".join(path)
-    for item in _holders(path[:-1], attributes):
-        for value in values(item, path[-1]):
-            for suffix, form in _forms(vr, value, offset):
-                yield joined + suffix, form
-        if path[-1] == CODE_VALUE and (value := plain(next(iter(values(item, CODE_VALUE)), None))):
-            scheme = plain(next(iter(values(item, CODE_SCHEME)), None))
-            yield "".join(path[:-1]) + PAIR, f"{value}\\{scheme}"
+def _gather(attributes: Attributes, tree: dict[str, _Node], within: str, offset: int | None, found: set[tuple[str, str]]) -> None:
+    for tag, node in tree.items():
+        element = attributes.get(tag)
+        for value in (element.get("Value") or ()) if element else ():
+            if not node.rows:
+                found.update((within + tag + suffix, form) for suffix, form in _forms(node.vr, value, offset))
+            elif isinstance(value, dict):
+                _gather(value, node.rows, within + tag, offset, found)
+                if node.is_code and (code := text(value, CODE_VALUE)):
+                    found.add((within + tag + PAIR, f"{code}\\{text(value, CODE_SCHEME)}"))
 
 
-def _holders(path: Path, attributes: Attributes) -> Iterator[Attributes]:
-    if not path:
-        yield attributes
-        return
-    for item in items(attributes, path[0]):
-        yield from _holders(path[1:], item)
-
-
-def _forms(vr: str, value: Any, offset: int | None) -> Iterator[tuple[str, str]]:
+def _forms(vr: str, value: Any, offset: int | None) -> Iterable[tuple[str, str]]:
     """The comparable forms of one value, each with the suffix of its path; none for an empty or malformed one."""
+    if vr == "DT":
+        return _moments(plain(value), offset)
+    if vr == "PN":
+        return _names(names.groups(value))
+    if vr == "DA":
+        return _dates(plain(value))
+    return [("", shown)] if (shown := plain(value)) else ()
+
+
+def _names(groups: names.Groups) -> Iterable[tuple[str, str]]:
+    present = [("", group) for group in groups if group]
+    return present if len(present) < 2 else [*present, (GROUPS, "=".join(groups))]
+
+
+def _dates(value: str) -> Iterable[tuple[str, str]]:
     try:
-        if vr == "PN":
-            yield from (("", group) for group in names.groups(value) if group)
-        elif vr == "DA":
-            yield "", times.read_date(plain(value))
-        elif vr == "DT":
-            moment = times.read_date_time(plain(value))
-            yield "", comparable(moment.first)
-            yield UTC, comparable(moment.start(offset))
-        elif text := plain(value):
-            yield "", text
+        return [("", times.read_date(value))]
+    except ValueError:
+        return ()
+
+
+@lru_cache(4096)
+def _moments(value: str, offset: int | None) -> Iterable[tuple[str, str]]:
+    if len(value) == 26 and value.endswith("+0000"):  # as this server writes them
+        shown = value[:14] + value[15:21]
+        return (("", shown), (UTC, shown))
+    try:
+        moment = times.read_date_time(value)
+        return (("", comparable(moment.first)), (UTC, comparable(moment.start(offset))))
     except (ValueError, OverflowError):
-        return
+        return ()
 
 
 def comparable(moment: datetime) -> str:
     """A date and time as text whose order is that of time."""
-    return f"{moment.year:04d}" + moment.strftime("%m%d%H%M%S%f")
+    m = moment
+    return f"{m.year:04d}{m.month:02d}{m.day:02d}{m.hour:02d}{m.minute:02d}{m.second:02d}{m.microsecond:06d}"
 
 
 def start(attributes: Attributes) -> str:
     """When the item is scheduled to start, as its clock shows it: the order of the worklist. Empty when that is not known."""
-    return next((form for _, form in _forms("DT", next(iter(values(attributes, ups.START_DATE_TIME)), None), None)), "")
+    return next((form for _, form in _moments(text(attributes, ups.START_DATE_TIME), None)), "")

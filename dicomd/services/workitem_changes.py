@@ -6,6 +6,7 @@ of what it did; the audience gets them as soon as the transaction is durable. Re
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Protocol
 
 from attrs import evolve, frozen
@@ -63,7 +64,12 @@ class Moment:
     @property
     def date_time(self) -> dict[str, Any]:
         """The moment as a DT."""
-        return attribute("DT", datetime.fromtimestamp(self.seconds, UTC).strftime("%Y%m%d%H%M%S.%f+0000"))
+        return attribute("DT", _written(self.seconds))
+
+
+@lru_cache(16)
+def _written(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y%m%d%H%M%S.%f+0000")
 
 
 def need(connection: Any, uid: str) -> Workitem:

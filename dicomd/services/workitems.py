@@ -10,8 +10,9 @@ from typing import Any, Protocol
 from attrs import define, evolve, field, frozen
 
 from ..model import workitem_filters
-from ..model.attributes import Attributes, text
+from ..model.attributes import Attributes, attribute, text, values
 from ..model.identifiers import is_ae_title, is_uid
+from ..model.matching import Items
 from ..model.projection import project
 from ..model.query import Query
 from ..model.status import InvalidRequest, ServiceError, Status
@@ -244,5 +245,27 @@ def _search(connection: Any, query: Query, most: int, after: Place | None, empty
     hidden = {tag: inner for tag, inner in query.fields.items() if tag != TRANSACTION_UID}
     shown = evolve(query, fields=hidden)
     found = workitem_search.search(connection, query, most, query.offset, after)
-    matches = [project(shown, item, None if empty else _ALWAYS, empty=empty) for item in found.items]
+    whole = None if empty else _whole_attributes(shown)
+    if whole is not None:
+        by_items = [(key.tag, key.match) for key in query.keys if isinstance(key.match, Items)]
+        matches = [_whole(item, whole, by_items) for item in found.items]
+    else:
+        matches = [project(shown, item, None if empty else _ALWAYS, empty=empty) for item in found.items]
     return Page(matches, found.remaining, found.last)
+
+
+def _whole_attributes(query: Query) -> frozenset[str] | None:
+    """The attributes that an answer holds as they are; None when an item has to be looked at more closely."""
+    parts = any(inner is not None and tag not in _ALWAYS for tag, inner in query.fields.items())
+    if parts or query.all_fields or query.creators or query.timezone is not None:
+        return None
+    return frozenset((*_ALWAYS, *query.fields))
+
+
+def _whole(item: Attributes, wanted: frozenset[str], by_items: Sequence[tuple[str, Items]]) -> Attributes:
+    """The wanted attributes; of a sequence used for matching the items that match (PS3.4 C.2.2.2.6)."""
+    shown = {tag: element for tag, element in item.items() if tag in wanted}
+    for tag, match in by_items:
+        if len(present := values(item, tag)) > 1:
+            shown[tag] = attribute("SQ", *([inner for inner in present if match.accepts(inner)] or present))
+    return shown

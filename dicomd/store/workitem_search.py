@@ -8,16 +8,16 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import orjson
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, select
 
 from ..model.attributes import Attributes
-from ..model.kinds import Dates, DateTimes, Match, Name, OneOf, Single, UidList, Wildcard
+from ..model.kinds import Dates, DateTimes, FuzzyName, Match, Name, OneOf, Single, UidList, Wildcard
 from ..model.matching import Items, Key
 from ..model.query import Query, match_all
 from ..model.steps import State
 from ..model.workitem_attributes import START_DATE_TIME, STATE
-from ..model.workitem_keys import CODE_SCHEME, CODE_VALUE, KEYS, PAIR, UTC, comparable
+from ..model.workitem_keys import CODE_SCHEME, CODE_VALUE, GROUPS, KEYS, PAIR, UTC, comparable
 from .schema import workitem_attributes, workitem_keys, workitems
 
 # Keys that are rarer than this are not compared further.
@@ -28,24 +28,34 @@ Place = tuple[str, int]
 
 @frozen
 class Condition:
-    """What a key row must be: a path, and exactly one value, or one of several, a range or a pattern."""
+    """What a key row must be: a path, and exactly one value, or one of several, a range or a pattern.
+
+    `accepted_by`: names that only the matcher can judge; which values these are is asked before (`_judged`).
+    """
 
     path: str
     values: tuple[str, ...] = ()
     low: str | None = None
     high: str | None = None
     pattern: str = ""
+    accepted_by: Match | None = None
 
     @property
     def is_single(self) -> bool:
         """One value: the rows are in the order of the answer."""
-        return len(self.values) == 1
+        return len(self.values) == 1 and self.accepted_by is None
+
+    def on_path(self, row: Any) -> ColumnElement[bool]:
+        """The rows of `workitem_keys` to look at."""
+        return row.path == self.path if self.accepted_by is None else row.path.in_((self.path, self.path + GROUPS))
 
     def on(self, row: Any) -> ColumnElement[bool]:
         """The condition on a row of `workitem_keys`."""
-        parts = [row.path == self.path]
+        parts = [self.on_path(row)]
         if self.values:
-            parts.append(row.value == self.values[0] if self.is_single else row.value.in_(self.values))
+            parts.append(row.value == self.values[0] if len(self.values) == 1 else row.value.in_(self.values))
+        elif self.accepted_by is not None:
+            parts.append(row.value.in_(()))
         if self.low is not None:
             parts.append(row.value >= self.low)
         if self.high is not None:
@@ -143,9 +153,10 @@ def _condition(path: tuple[str, ...], match: Match) -> tuple[list[Condition], bo
         return [Condition(joined, tuple(one.value for one in match.matches if isinstance(one, Single)))], True
     if isinstance(match, Wildcard):
         return [_pattern(joined, match.pattern)], True
-    if isinstance(match, Name):
-        first = next(pattern for pattern in match.patterns if pattern)
-        return [_pattern(joined, first)], match.anywhere
+    if isinstance(match, Name) and match.anywhere:
+        return [_pattern(joined, match.patterns[0])], True
+    if isinstance(match, (Name, FuzzyName)):
+        return [Condition(joined, accepted_by=match)], True
     if isinstance(match, Dates):
         return [Condition(joined, low=match.low, high=match.high)], True
     if isinstance(match, DateTimes):
@@ -184,9 +195,18 @@ def _pattern(path: str, pattern: str) -> Condition:
 def search(connection: Connection, query: Query, limit: int, offset: int = 0, after: Place | None = None) -> Found:
     """At most `limit` matching items, from the `offset`th on or after the given place."""
     made = plan(query)
+    made.conditions = [_judged(connection, condition) for condition in made.conditions]
     if made.exact:
         return _exact(connection, made, limit, offset, after)
     return _matched(connection, query, made, limit, offset, after)
+
+
+def _judged(connection: Connection, condition: Condition) -> Condition:
+    """The condition with the values that the matcher accepts, of all there are."""
+    if condition.accepted_by is None:
+        return condition
+    values = connection.scalars(select(workitem_keys.c.value).where(condition.on_path(workitem_keys.c)).distinct())
+    return evolve(condition, values=tuple(value for value in values if condition.accepted_by.accepts(value)))
 
 
 def _exact(connection: Connection, made: Plan, limit: int, offset: int, after: Place | None) -> Found:

@@ -27,6 +27,7 @@ class Workitem:
     attributes: Attributes
 
 
+_OFFSET = "00080201"
 _columns = (workitems.c.id, workitems.c.state, workitems.c.transaction_uid, workitem_attributes.c.attributes)
 _joined = workitems.c.id == workitem_attributes.c.workitem
 _find = Statement(select(*_columns).where(_joined, workitems.c.sop_instance_uid == bindparam("uid")))
@@ -111,12 +112,23 @@ def save(connection: Connection, before: Workitem, after: Workitem, final_at: in
     values = {"number": number, "state": str(after.state), "start": at, "transaction_uid": after.transaction_uid}
     _update.run(connection, {**values, "final_at": final_at})
     _set_attributes.run(connection, {"number": number, "attributes": _json(after.attributes)})
-    old, new = key_values(before.attributes), key_values(after.attributes)
-    same = old & new if at == was_at else set()
-    _drop_key.run_many(connection, _key_rows(number, was_at, before.state, old - same))
-    _put_key.run_many(connection, _key_rows(number, at, after.state, new - same))
-    if before.state is not after.state:
-        _set_key.run_many(connection, _key_rows(number, at, after.state, same))
+    moved = at != was_at
+    same, old, new = _differences(before.attributes, after.attributes)
+    _drop_key.run_many(connection, _key_rows(number, was_at, before.state, old | same if moved else old - new))
+    _put_key.run_many(connection, _key_rows(number, at, after.state, new | same if moved else new - old))
+    if before.state is not after.state and not moved:
+        _set_key.run_many(connection, _key_rows(number, at, after.state, same | (old & new)))
+
+
+def _differences(
+    before: Attributes, after: Attributes
+) -> tuple[set[tuple[str, str]], set[tuple[str, str]], set[tuple[str, str]]]:
+    """Keys of attributes that are the same objects in both, and those of the other attributes before and after."""
+    same = {tag: element for tag, element in after.items() if before.get(tag) is element}
+    if before.get(_OFFSET) != after.get(_OFFSET):
+        same = {}
+    old, new = ({tag: element for tag, element in side.items() if tag not in same or tag == _OFFSET} for side in (before, after))
+    return key_values(same), key_values(old), key_values(new)
 
 
 def remove(connection: Connection, item: Workitem, now: int) -> None:
