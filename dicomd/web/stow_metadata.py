@@ -225,7 +225,7 @@ class Parts:
 
 
 async def _transformed(attributes: Attributes, parts: Parts) -> tuple[Attributes, Parts]:
-    """PNG and GIF have no place in DICOM: made native pixels, their description replaces what is there (PS3.18 10.5.2)."""
+    """PNG and GIF have no place in DICOM: made native pixels, whose size must agree (PS3.18 10.5.2)."""
     uri: str = attributes.get(_PIXEL_DATA, {}).get("BulkDataURI", "")
     found = parts.find(uri) if uri else []
     if not found or found[0].media_type not in _PICTURES:
@@ -241,5 +241,9 @@ async def _transformed(attributes: Attributes, parts: Parts) -> tuple[Attributes
     if len(found) > 1:
         frames = len(found) * (number(described, "00280008") or 1)
         described = described | {"00280008": {"vr": "IS", "Value": [frames]}}
+    for tag in ("00280010", "00280011", "00280008"):
+        stated = number(attributes, tag)
+        if stated is not None and stated != (number(described, tag) or 1):
+            raise MalformedDataset(f"({tag[:4]},{tag[4:]}) is not that of the picture", offending=(int(tag, 16),))
     kept = {tag: value for tag, value in attributes.items() if tag not in ("00280006", "00280008")}
     return kept | described, evolve(parts, replaced={uri: [BulkData(media.OCTETS, "", tuple(pieces))]})

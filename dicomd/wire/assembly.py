@@ -20,6 +20,10 @@ from .pixel_data import FORM, ITEM, OFFSET_TABLES, BulkData, Find, Pixels, ReadP
 __all__ = ["Assembled", "BulkData", "Find", "ReadPiece", "assemble"]
 
 
+# Offset tables are those of the pixel data as they will be; (0008,3002) Available Transfer Syntax UID is what a server tells.
+_MADE_HERE = (*OFFSET_TABLES, "00083002")
+
+
 @frozen
 class Assembled:
     """A whole data set, ready to be stored."""
@@ -33,7 +37,7 @@ class Assembled:
 def assemble(attributes: Attributes, find: Find, read: ReadPiece) -> Assembled:
     """The instance of these metadata; raises a `ServiceError` that names the attribute which is wrong."""
     uids = [_required_uid(attributes, tag) for tag in ("00080016", "00080018")]
-    attributes = {key: value for key, value in attributes.items() if key not in OFFSET_TABLES}
+    attributes = {key: value for key, value in attributes.items() if key not in _MADE_HERE}
     pixels = pixels_of(attributes, find, read)
     if pixels is not None:
         attributes = pixels.attributes

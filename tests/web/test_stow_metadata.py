@@ -274,6 +274,14 @@ class RefusalTests(MetadataCase):
         self.assertIn(answer.status, (503, 507))
         self.assertNothingLeft()
 
+    def test_size_of_picture(self) -> None:
+        """What the metadata say of the size must agree with the picture."""
+        out = io.BytesIO()
+        Image.new("L", (5, 3)).save(out, "PNG")
+        attributes = IDENTITY | {"7FE00010": {"vr": "OB", "BulkDataURI": "pixels"}, "00280010": attribute("US", 4)}
+        answer = self.send(attributes, bulk("pixels", out.getvalue(), "image/png"))
+        self.assertIn("(0028,0010) is not that of the picture", answer.headers["warning"])
+
     def test_broken_picture(self) -> None:
         """A picture that is none fails its instance."""
         attributes = IDENTITY | {"7FE00010": {"vr": "OB", "BulkDataURI": "pixels"}}

@@ -200,6 +200,11 @@ class NativeTests(SynchronousTestCase):
         error = self.assertRaises(MalformedDataset, assemble, {"00080016": IDENTITY["00080016"]}, lambda uri: [], read)
         self.assertEqual(error.offending, (0x00080018,))
 
+    def test_available_syntax(self) -> None:
+        """What a server tells of its copy is no part of an instance."""
+        made = put_together({"00083002": attribute("UI", "1.2.840.10008.1.2.4.90")})
+        self.assertNotIn("00083002", decode(b"".join(made.pieces), EXPLICIT_LITTLE))  # type: ignore[arg-type]
+
     def test_nested(self) -> None:
         """Bulk data inside sequences, of odd length, beside ordinary values."""
         item = {"00400009": attribute("SH", "Ä"), "00420011": {"vr": "OB", "BulkDataURI": "x"}}
