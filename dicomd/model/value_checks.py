@@ -6,6 +6,7 @@ Findings name attributes, never values: those may be a patient's.
 import re
 from collections.abc import Callable, Iterator
 from datetime import date
+from functools import lru_cache
 from typing import Any
 
 from attrs import frozen
@@ -73,7 +74,7 @@ def findings(attributes: Attributes) -> list[Finding]:
 def _findings(attributes: Attributes, path: str) -> Iterator[Finding]:
     for key, attribute in attributes.items():
         vr = attribute["vr"]
-        problem = _placed(key, vr, attributes)
+        problem = _private(key, attributes) if key[3] in "13579BDF" else _standard(key, vr)
         if problem:
             yield Finding(path + key, problem)
         content = attribute.get("Value")
@@ -89,12 +90,16 @@ def _findings(attributes: Attributes, path: str) -> Iterator[Finding]:
             yield Finding(path + key, f"has a value that is no {vr}")
 
 
-def _placed(key: str, vr: str, attributes: Attributes) -> str:
-    """Whether the attribute is known with this VR, or its private block is reserved (PS3.5 7.8.1)."""
-    if key[3] in "13579BDF":
-        if key[4:] >= "1000" and creator_tag(key) not in attributes:
-            return "has no private creator"
-        return "" if key[4:] >= "1000" or is_creator(key) else "is in no private block"
+def _private(key: str, attributes: Attributes) -> str:
+    """Whether its block is reserved (PS3.5 7.8.1)."""
+    if key[4:] >= "1000" and creator_tag(key) not in attributes:
+        return "has no private creator"
+    return "" if key[4:] >= "1000" or is_creator(key) else "is in no private block"
+
+
+@lru_cache(8192)
+def _standard(key: str, vr: str) -> str:
+    """Whether the dictionary has the attribute, with this VR."""
     possible = possible_vrs(key)
     if not possible:
         return "is not in the data dictionary"
