@@ -37,26 +37,46 @@ JPEG_2000_THREADS = 2
 def decode(image: ImagePixel, data: bytes, *, vr: str = "OW") -> tuple[Array, ImagePixel]:
     """Samples of a frame (rows x columns, or rows x columns x samples), and their description as native little endian pixels.
 
-    YBR_FULL_422 and the colour spaces of JPEG and JPEG 2000 come out as RGB where the decoder does that (PS3.5 8.2); of single
-    bits an array of 0 and 1. `vr` matters for big endian words only.
+    Of single bits an array of 0 and 1. `vr` matters for big endian words only.
     """
     image.check()
-    if image.syntax.stream or image.syntax.referenced:
-        raise Undecodable("video streams and referenced pixel data are not decoded")
-    if not image.syntax.encapsulated:
-        return native(image, data, vr), image.but(transfer_syntax_uid=EXPLICIT_LITTLE)
-    decoder = _DECODERS.get(image.syntax.media_type) or _RAW.get(image.transfer_syntax_uid)
+    decoder = None if not image.syntax.encapsulated else _decoder(image)
     if decoder is None:
-        raise Undecodable(f"pixels of transfer syntax {image.transfer_syntax_uid} are not decoded")
+        return native(image, data, vr), decoded(image)
     try:
-        array, image = decoder(image, data)
+        array = decoder(image, data)
     except (RuntimeError, ValueError, OverflowError, MemoryError, TypeError, zlib.error):
         raise Undecodable("the compressed frame cannot be decoded") from None
     wanted = (image.rows, image.columns, image.samples_per_pixel)
     if array.size != image.rows * image.columns * image.samples_per_pixel:
         raise Undecodable(f"the frame decodes to {array.shape}, its description says {wanted}")
-    array = array.reshape(wanted[:2] if wanted[2] == 1 else wanted)
-    return array, image.but(transfer_syntax_uid=EXPLICIT_LITTLE, planar_configuration=0)
+    return array.reshape(wanted[:2] if wanted[2] == 1 else wanted), decoded(image)
+
+
+def can_decode(image: ImagePixel) -> bool:
+    """Whether there is a decoder for the transfer syntax, or none is needed."""
+    syntax = image.syntax
+    if syntax.stream or syntax.referenced or not syntax.known:
+        return False
+    return not syntax.encapsulated or syntax.media_type in _DECODERS or syntax.uid in _RAW
+
+
+def decoded(image: ImagePixel) -> ImagePixel:
+    """The description after decoding: colour by pixel, and RGB where decoders undo a colour transformation (PS3.5 8.2)."""
+    colour, syntax = image.photometric_interpretation, image.syntax
+    if colour in ("YBR_ICT", "YBR_RCT") or (syntax.media_type == "image/jxl" and image.samples_per_pixel == 3):
+        colour = "RGB"
+    if syntax.media_type == "image/jpeg" and not syntax.lossless and image.samples_per_pixel == 3:
+        colour = "RGB"
+    if colour == "YBR_FULL_422" and syntax.encapsulated and syntax.uid not in _RAW:
+        colour = "YBR_FULL"
+    return image.but(transfer_syntax_uid=EXPLICIT_LITTLE, planar_configuration=0, photometric_interpretation=colour)
+
+
+def _decoder(image: ImagePixel) -> "Decoder":
+    if not can_decode(image):
+        raise Undecodable(f"pixels of transfer syntax {image.transfer_syntax_uid} are not decoded")
+    return _DECODERS.get(image.syntax.media_type) or _RAW[image.transfer_syntax_uid]
 
 
 def native(image: ImagePixel, data: bytes, vr: str = "OW") -> Array:
@@ -133,47 +153,41 @@ def _ended(data: bytes) -> None:
         raise Undecodable("the JPEG stream has no end")
 
 
-def _jpeg(image: ImagePixel, data: bytes) -> tuple[Array, ImagePixel]:
+def _jpeg(image: ImagePixel, data: bytes) -> Array:
     size = _measured(image, data)
     _ended(data)
     if image.samples_per_pixel != 3:
-        return _fitted(imagecodecs.jpeg8_decode(data), image, size.bits), image
+        return _fitted(imagecodecs.jpeg8_decode(data), image, size.bits)
     if image.syntax.lossless:
         # Lossless: components as they were given to the encoder, whatever colour space they are in.
         array = imagecodecs.jpeg8_decode(data, colorspace="RGB", outcolorspace="RGB")
-        return _fitted(array, image, size.bits), image
+        return _fitted(array, image, size.bits)
     untransformed = size.transform == 0 or (size.transform is None and image.photometric_interpretation == "RGB")
     array = imagecodecs.jpeg8_decode(data, colorspace="RGB" if untransformed else "YCBCR", outcolorspace="RGB")
-    return _fitted(array, image, size.bits), image.but(photometric_interpretation="RGB")
+    return _fitted(array, image, size.bits)
 
 
-def _jpeg_ls(image: ImagePixel, data: bytes) -> tuple[Array, ImagePixel]:
+def _jpeg_ls(image: ImagePixel, data: bytes) -> Array:
     size = _measured(image, data)
     _ended(data)
-    return _fitted(imagecodecs.jpegls_decode(data), image, size.bits), image
+    return _fitted(imagecodecs.jpegls_decode(data), image, size.bits)
 
 
-def _jpeg2000(image: ImagePixel, data: bytes) -> tuple[Array, ImagePixel]:
+def _jpeg2000(image: ImagePixel, data: bytes) -> Array:
     size = _measured(image, data)
     array = imagecodecs.jpeg2k_decode(data, numthreads=JPEG_2000_THREADS)
-    return _fitted(array, image, size.bits), _without_component_transform(image)
+    return _fitted(array, image, size.bits)
 
 
-def _without_component_transform(image: ImagePixel) -> ImagePixel:
-    """Decoders undo the component transformation of JPEG 2000 (PS3.3 C.7.6.3.1.2: YBR_ICT, YBR_RCT)."""
-    return image.but(photometric_interpretation="RGB") if image.photometric_interpretation in ("YBR_ICT", "YBR_RCT") else image
-
-
-def _jpeg_xl(image: ImagePixel, data: bytes) -> tuple[Array, ImagePixel]:
+def _jpeg_xl(image: ImagePixel, data: bytes) -> Array:
     _measured(image, data)
     array = imagecodecs.jpegxl_decode(data)
     if array.dtype.kind not in "ui" or array.dtype.itemsize > max(1, image.bits_allocated // 8):
         raise Undecodable("the compressed frame has more bits than Bits Allocated")
-    described = image.but(photometric_interpretation="RGB") if image.samples_per_pixel == 3 else image
-    return _fitted(array, image, min(8 * array.dtype.itemsize, max(image.bits_stored, 1))), described
+    return _fitted(array, image, min(8 * array.dtype.itemsize, max(image.bits_stored, 1)))
 
 
-def _rle(image: ImagePixel, data: bytes) -> tuple[Array, ImagePixel]:
+def _rle(image: ImagePixel, data: bytes) -> Array:
     """PS3.5 Annex G: planes of bytes, most significant first, sample after sample; of single bits, one of packed bytes."""
     pixels, words = image.rows * image.columns, max(1, image.bits_allocated // 8)
     plane = pixels if image.bits_allocated > 1 else image.frame_bytes
@@ -192,22 +206,20 @@ def _rle(image: ImagePixel, data: bytes) -> tuple[Array, ImagePixel]:
             raise Undecodable("an RLE segment is too short")
         planes[number] = np.frombuffer(decoded, "u1", plane)
     if image.bits_allocated == 1:
-        return native(image.but(transfer_syntax_uid=EXPLICIT_LITTLE), planes.tobytes()), image
+        return native(image.but(transfer_syntax_uid=EXPLICIT_LITTLE), planes.tobytes())
     samples = planes.reshape(image.samples_per_pixel, words, pixels)[:, ::-1].transpose(2, 0, 1)
-    return np.ascontiguousarray(samples).view(_type(image)), image
+    return np.ascontiguousarray(samples).view(_type(image))
 
 
-def _uncompressed(image: ImagePixel, data: bytes) -> tuple[Array, ImagePixel]:
-    plain = image.but(transfer_syntax_uid=EXPLICIT_LITTLE)
-    return native(plain, data), plain
+def _uncompressed(image: ImagePixel, data: bytes) -> Array:
+    return native(image.but(transfer_syntax_uid=EXPLICIT_LITTLE), data)
 
 
-def _deflated(image: ImagePixel, data: bytes) -> tuple[Array, ImagePixel]:
-    plain = image.but(transfer_syntax_uid=EXPLICIT_LITTLE)
-    return _uncompressed(plain, zlib.decompressobj(-15).decompress(data, plain.frame_bytes))
+def _deflated(image: ImagePixel, data: bytes) -> Array:
+    return _uncompressed(image, zlib.decompressobj(-15).decompress(data, image.frame_bytes))
 
 
-Decoder = Callable[[ImagePixel, bytes], tuple[Array, ImagePixel]]
+Decoder = Callable[[ImagePixel, bytes], Array]
 _DECODERS: dict[str, Decoder] = {
     "image/jpeg": _jpeg,
     "image/jls": _jpeg_ls,
@@ -225,21 +237,37 @@ def encode(array: Array, image: ImagePixel, transfer_syntax_uid: str) -> tuple[b
 
     Raises `NotAcceptable` when that syntax cannot hold such pixels.
     """
-    encoder = _ENCODERS.get(transfer_syntax_uid)
-    if encoder is None:
-        raise NotAcceptable(f"pixels are not encoded in transfer syntax {transfer_syntax_uid}")
-    if image.bits_allocated not in (8, 16) and (transfer_syntax_uid != RLE_LOSSLESS or image.bits_allocated not in (32, 64)):
-        raise NotAcceptable(f"pixels of {image.bits_allocated} bits are not encoded in transfer syntax {transfer_syntax_uid}")
-    if image.samples_per_pixel not in (1, 3) or array.shape[2:] not in ((), (3,)):
-        raise NotAcceptable("pixels of this many samples, or with fewer colour samples than pixels, are not compressed")
+    if not can_encode(image, transfer_syntax_uid) or array.shape[2:] not in ((), (3,)):
+        raise NotAcceptable(f"such pixels are not encoded in transfer syntax {transfer_syntax_uid}")
+    narrow = image.bits_stored <= 8 and transfer_syntax_uid != RLE_LOSSLESS and _within(array, image)
+    small = array.astype(f"{array.dtype.kind}1") if narrow else array
     try:
-        narrow = image.bits_stored <= 8 and transfer_syntax_uid != RLE_LOSSLESS and _within(array, image)
-        small = array.astype(f"{array.dtype.kind}1") if narrow else array
-        data, photometric = encoder(np.ascontiguousarray(small), image)
+        data = _ENCODERS[transfer_syntax_uid](np.ascontiguousarray(small), image)
     except (RuntimeError, ValueError, MemoryError):
         raise NotAcceptable(f"these pixels cannot be encoded in transfer syntax {transfer_syntax_uid}") from None
-    described = image.but(transfer_syntax_uid=transfer_syntax_uid, photometric_interpretation=photometric, planar_configuration=0)
-    return data + b"\0" * (len(data) % 2), described
+    return data + b"\0" * (len(data) % 2), encoded(image, transfer_syntax_uid)
+
+
+def can_encode(image: ImagePixel, transfer_syntax_uid: str) -> bool:
+    """Whether native pixels of this description can be held by one of the `ENCODED` syntaxes."""
+    allocated = (8, 16, 32, 64) if transfer_syntax_uid == RLE_LOSSLESS else (8, 16)
+    subsampled = image.photometric_interpretation in ("YBR_FULL_422", "YBR_PARTIAL_422", "YBR_PARTIAL_420")
+    segments = image.samples_per_pixel * image.bits_allocated // 8
+    return (
+        transfer_syntax_uid in ENCODED
+        and image.bits_allocated in allocated
+        and image.samples_per_pixel in (1, 3)
+        and not subsampled
+        and (transfer_syntax_uid != RLE_LOSSLESS or segments <= 15)
+    )
+
+
+def encoded(image: ImagePixel, transfer_syntax_uid: str) -> ImagePixel:
+    """The description after encoding (PS3.5 8.2.4: RGB goes through the component transformation of JPEG 2000)."""
+    colour = image.photometric_interpretation
+    if colour == "RGB" and transfer_syntax_uid in (JPEG_2000_LOSSLESS, HTJ2K_LOSSLESS, HTJ2K_LOSSLESS_RPCL):
+        colour = "YBR_RCT"
+    return image.but(transfer_syntax_uid=transfer_syntax_uid, photometric_interpretation=colour, planar_configuration=0)
 
 
 def _within(array: Array, image: ImagePixel) -> bool:
@@ -253,20 +281,18 @@ def _bits(array: Array, image: ImagePixel) -> int:
     return image.bits_stored if _within(array, image) else 8 * array.dtype.itemsize
 
 
-def _encode_rle(array: Array, image: ImagePixel) -> tuple[bytes, str]:
+def _encode_rle(array: Array, image: ImagePixel) -> bytes:
     size = array.dtype.itemsize
     planes = array.astype(array.dtype.newbyteorder("<"), copy=False).view("u1").reshape(image.rows, image.columns, -1)
     order = [size * sample + byte for sample in range(image.samples_per_pixel) for byte in reversed(range(size))]
     segments = [imagecodecs.packbits_encode(np.ascontiguousarray(planes[:, :, index])) for index in order]
     segments = [segment + b"\0" * (len(segment) % 2) for segment in segments]
-    if len(segments) > 15:
-        raise NotAcceptable("such pixels need more than the 15 segments that RLE has")
     starts = np.cumsum([64] + [len(segment) for segment in segments])[:-1].tolist()
     header = struct.pack("<16I", len(segments), *starts, *[0] * (15 - len(segments)))
-    return b"".join((header, *segments)), image.photometric_interpretation
+    return b"".join((header, *segments))
 
 
-def _encode_jpeg_ls(array: Array, image: ImagePixel) -> tuple[bytes, str]:
+def _encode_jpeg_ls(array: Array, image: ImagePixel) -> bytes:
     """JPEG-LS knows no sign: the bits of signed samples are encoded as they are, without those above Bits Stored."""
     bits, whole = max(_bits(array, image), 2), array.view(f"u{array.dtype.itemsize}")
     if bits < 8 * array.dtype.itemsize:
@@ -274,33 +300,33 @@ def _encode_jpeg_ls(array: Array, image: ImagePixel) -> tuple[bytes, str]:
         try:
             data = jpeg_ls.encode_buffer((whole & ((1 << bits) - 1)).tobytes(), *size, bits, interleave_mode=_interleave(image))
         except RuntimeError:  # its buffer is too small for very small images
-            return bytes(imagecodecs.jpegls_encode(whole)), image.photometric_interpretation
-        return bytes(data), image.photometric_interpretation
-    return bytes(imagecodecs.jpegls_encode(whole)), image.photometric_interpretation
+            return bytes(imagecodecs.jpegls_encode(whole))
+        return bytes(data)
+    return bytes(imagecodecs.jpegls_encode(whole))
 
 
 def _interleave(image: ImagePixel) -> int:
     return 2 if image.samples_per_pixel > 1 else 0
 
 
-def _encode_jpeg2000(array: Array, image: ImagePixel) -> tuple[bytes, str]:
+def _encode_jpeg2000(array: Array, image: ImagePixel) -> bytes:
     transform = image.photometric_interpretation == "RGB"
     bits = max(_bits(array, image), 2)
     data = imagecodecs.jpeg2k_encode(array, reversible=True, codecformat="j2k", bitspersample=bits, mct=transform)
-    return bytes(data), "YBR_RCT" if transform else image.photometric_interpretation
+    return bytes(data)
 
 
-def _encode_htj2k(array: Array, image: ImagePixel) -> tuple[bytes, str]:
+def _encode_htj2k(array: Array, image: ImagePixel) -> bytes:
     return _high_throughput(array, image)
 
 
-def _encode_htj2k_rpcl(array: Array, image: ImagePixel) -> tuple[bytes, str]:
+def _encode_htj2k_rpcl(array: Array, image: ImagePixel) -> bytes:
     """PS3.5 A.4.7.2: RPCL order (the encoder's own), TLM markers, a smallest resolution of at most 64 samples."""
     levels = max(1, (max(array.shape[:2]) // 64).bit_length())
     return _high_throughput(array, image, resolutions=levels, tlm=True, tilepart=1)
 
 
-def _high_throughput(array: Array, image: ImagePixel, **options: Any) -> tuple[bytes, str]:
+def _high_throughput(array: Array, image: ImagePixel, **options: Any) -> bytes:
     """The encoder takes the precision from the type of the array. Unsigned samples of fewer bits are shifted to around zero
     and encoded as signed, and the precision is then written into SIZ: the decoder's level shift (ISO/IEC 15444-1 G.1) brings
     them back."""
@@ -315,10 +341,10 @@ def _high_throughput(array: Array, image: ImagePixel, **options: Any) -> tuple[b
         for component in range(image.samples_per_pixel):
             sizes[42 + 3 * component : 43 + 3 * component] = depth
         data = sizes
-    return bytes(data), "YBR_RCT" if transform else image.photometric_interpretation
+    return bytes(data)
 
 
-_ENCODERS: dict[str, Callable[[Array, ImagePixel], tuple[bytes, str]]] = {
+_ENCODERS: dict[str, Callable[[Array, ImagePixel], bytes]] = {
     RLE_LOSSLESS: _encode_rle,
     JPEG_LS_LOSSLESS: _encode_jpeg_ls,
     JPEG_2000_LOSSLESS: _encode_jpeg2000,
