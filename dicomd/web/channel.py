@@ -124,7 +124,7 @@ class DoorRequest(server.Request):
 
     def pause(self) -> None:
         """Read no more of the body for now."""
-        if self.channel is not None:
+        if getattr(self, "channel", None) is not None:
             self.channel.pause_body()
 
     def resume(self) -> None:
