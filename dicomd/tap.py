@@ -105,6 +105,7 @@ class Server(Service):
     reactor: Any
     ports: dict[str, IListeningPort] = field(factory=dict, init=False)
     opened: "Deferred[None]" = field(factory=Deferred, init=False)
+    _refused: Exception | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         """Join the parts; nothing is opened yet."""
@@ -202,6 +203,9 @@ class Server(Service):
         super().startService()
         self._start_parts()
         ensureDeferred(self._open()).addErrback(self._could_not_open)
+        if self._refused is not None and not self.reactor.running:
+            self._stop_parts()
+            raise SystemExit(f"dicomd: {self._refused}")
 
     async def _open(self) -> None:
         for door in self._doors():
@@ -236,7 +240,9 @@ class Server(Service):
             log.critical("the server could not start: {error}", error=failure.value)
         else:
             log.failure("the server could not start", failure)
-        self.reactor.callWhenRunning(self.reactor.stop)
+        self._refused = failure.value
+        if self.reactor.running:
+            self.reactor.stop()
 
     def stopService(self) -> "Deferred[None]":
         super().stopService()
@@ -253,6 +259,8 @@ class Server(Service):
         await DeferredList([ensureDeferred(door.drain(DRAIN_SECONDS)) for door in doors])
         self.connector.abort_all()
         await deferToThread(self._stop_parts)
+        # All that was begun is done: a stop by signal is a success, not a death by that signal.
+        self.reactor._exitSignal = None
 
     def _stop_parts(self) -> None:
         """Blocking, in a thread: the workers finish, the index closes."""
