@@ -56,7 +56,7 @@ def keyword_of(tag: str) -> str:
 
 def is_private(tag: str) -> bool:
     """Odd groups are private (PS3.5 7.8)."""
-    return int(tag[3], 16) % 2 == 1
+    return tag[3] in "13579BDF"
 
 
 def is_creator(tag: str) -> bool:

@@ -313,7 +313,8 @@ def _identifier_keys(attributes: Attributes, tree: "_Tree", within: Path) -> dic
             fields[tag] = _identifier_keys(item, tree, (*within, tag)) if item else None
         else:
             fields[tag] = None
-            tree.add((*within, tag), [plain(value) for value in given], keyword_of(tag), content.get("vr"))
+            if given:
+                tree.add((*within, tag), [plain(value) for value in given], keyword_of(tag), content.get("vr"))
     return fields
 
 

@@ -6,6 +6,7 @@ The ways in and out: `decode` and `encode` for bytes in one of the uncompressed 
 
 import zlib
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 from ..model.attributes import Attributes
@@ -107,7 +108,7 @@ def vr_of(key: str, attribute: dict[str, Any]) -> str:
 
 def encode_element(out: list[bytes], key: str, attribute: dict[str, Any], form: Layout, codecs: tuple[str, ...]) -> None:
     """Append the bytes of one element; raises UnicodeError when the character set cannot hold its text."""
-    tag, vr = int(key, 16), vr_of(key, attribute)
+    vr = vr_of(key, attribute)
     try:
         value = _sequence(attribute, form, codecs) if vr == "SQ" else to_bytes(attribute, vr, codecs, form.order)
     except UnicodeError:
@@ -116,7 +117,7 @@ def encode_element(out: list[bytes], key: str, attribute: dict[str, Any], form: 
         raise _unfit(key, vr) from None
     except (ValueError, TypeError, AttributeError):
         raise _unfit(key, vr) from None
-    out.append(header(tag, vr, len(value), form))
+    out.append(header(int(key, 16), vr, len(value), form))
     out.append(value)
 
 
@@ -124,6 +125,7 @@ def _unfit(key: str, vr: str) -> MalformedDataset:
     return MalformedDataset(f"({key[:4]},{key[4:]}) has a value that is no {vr}", offending=(int(key, 16),))
 
 
+@lru_cache(4096)
 def header(tag: int, vr: str, length: int, form: Layout) -> bytes:
     """The head of an element; a value too long for a 16-bit length makes it UN (PS3.5 6.2.2, note)."""
     order = "little" if form.little else "big"

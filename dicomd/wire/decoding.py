@@ -105,14 +105,18 @@ class Decoder:
             ordered, previous = ordered and tag > previous, tag
             entry = STANDARD.get(tag)
             key = entry[0] if entry else f"{tag:08X}"
-            if not vr or vr == "UN":
+            if not vr and entry and length != UNDEFINED:
+                vr = entry[1] if " " in entry[1] else settled_vr(entry[1])
+            elif not vr or vr == "UN":
                 vr = _resolve(data, tag, vr, offset, length, entry[1] if entry else _private(attributes, tag, key))
             if vr == "SQ" or length == UNDEFINED:
                 inner = self._inner(offset, form, position)
                 attributes[key], position = self._compound(tag, vr, offset, length, end, inner, codecs, chain, path + key)
                 continue
             position = offset + length
-            if " " in vr:
+            if not length and " " not in vr and tag != _CHARACTER_SET:
+                attributes[key] = {"vr": vr}
+            elif " " in vr:
                 attributes[key] = {"vr": settled_vr(vr)}
                 self._deferred.append(_Deferred(chain, key, tag, vr, offset, length, path, codecs))
             elif references is not None and _is_reference(references, tag, vr, length):

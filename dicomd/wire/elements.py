@@ -36,7 +36,7 @@ _LONG = {vr.encode(): vr for vr in LONG_VRS}
 _SHORT = {vr.encode(): vr for vr in SHORT_VRS}
 
 
-@frozen
+@frozen(eq=False)
 class Layout:
     """How elements are laid out: with or without VR, and the byte order; with the readers for it."""
 

@@ -12,6 +12,7 @@ from .character_sets import decode_text, encode_text
 from .vrs import BINARY, LUT_DESCRIPTORS, NUMBERS, TEXT, WORDS
 
 Codecs = tuple[str, ...]
+_NOT_TEXT = frozenset((*NUMBERS, "AT"))
 _PADDING = " \0"
 _EXACT = 2**53
 
@@ -176,6 +177,9 @@ def to_bytes(attribute: dict[str, Any], vr: str, codecs: Codecs, order: str) -> 
     values = attribute.get("Value")
     if not values:
         return b""
+    if len(values) == 1 and type(values[0]) is str and vr not in _NOT_TEXT and values[0].isascii():
+        raw = values[0].encode("ascii")
+        return raw if len(raw) % 2 == 0 else raw + (b"\0" if vr == "UI" else b" ")
     if vr in NUMBERS:
         return _pack(values, NUMBERS[vr], order)
     if vr == "AT":
