@@ -39,6 +39,9 @@ class Link(Protocol):
     def send(self, pdus: bytes) -> None:
         """Send P-DATA."""
 
+    def flush(self) -> None:
+        """Do not wait with what was sent."""
+
     def writable(self) -> "Deferred[None]":
         """Resolves when the peer has taken most of what was sent; fails with `AssociationEnded`."""
 
@@ -360,6 +363,7 @@ class Association:
     def _served(self, _: object) -> None:
         self._running = None
         self.served += 1
+        self.link.flush()
         if self.is_draining:
             self.abort("the server is stopping")
         elif self._queue:

@@ -237,6 +237,12 @@ class Connection(Protocol):
             raise AssociationEnded
         self.perform(self.upper_layer.send(pdus))
 
+    def flush(self) -> None:
+        """Hand what was sent to the operating system now; a round of the reactor later it would go by itself."""
+        write = getattr(self.transport, "doWrite", None)
+        if write is not None and not self._lost:
+            write()
+
     def writable(self) -> "Deferred[None]":
         """Resolves when the peer has taken most of what was sent."""
         return self._outgoing.wait()

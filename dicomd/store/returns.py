@@ -1,6 +1,7 @@
 """What the answer to a query holds, and where it comes from: ready JSON, a row and those above it, or the stored metadata."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from attrs import evolve, frozen
@@ -60,13 +61,7 @@ class Returns:
     def is_wide(self) -> bool:
         """Whether rows of the levels above are needed."""
         fields = self.query.fields
-        return len(self.always) > 1 or self.query.all_fields or any(self._is_above(tag) for tag in fields)
-
-    def _is_above(self, tag: str) -> bool:
-        """The UIDs of the levels above are in each row, and what is computed is there for each level."""
-        if tag in UNIQUE.values() and tag != UNIQUE[Level.PATIENT]:
-            return False
-        return tag not in _COMPUTED and max(level_of(tag), Level.STUDY) < self.level
+        return len(self.always) > 1 or self.query.all_fields or _reach_above(self.level, tuple(fields))
 
     @property
     def needs_metadata(self) -> bool:
@@ -102,10 +97,25 @@ class Returns:
         return project(self.query, source, always, empty=self.empty)
 
 
+@lru_cache(1024)
+def _reach_above(level: Level, tags: tuple[str, ...]) -> bool:
+    """The UIDs of the levels above are in each row, and what is computed is there for each level."""
+    there = {*_COMPUTED, *(UNIQUE[each] for each in Level if each is not Level.PATIENT)}
+    return any(tag not in there and max(level_of(tag), Level.STUDY) < level for tag in tags)
+
+
+@lru_cache(1024)
+def _divided(level: Level, tags: tuple[str, ...]) -> tuple[str, ...]:
+    """Those that an entity of the level does not have."""
+    return tuple(tag for tag in tags if _level_of(tag) > level)
+
+
 def returns(query: Query, *, always: tuple[Level, ...] = (), empty: bool = False) -> Returns:
     """What is returned for a query on the index; fields of lower levels are left out (PS3.18 10.6.3.3)."""
     assert query.level is not None
     level = query.level
-    kept = {tag: inner for tag, inner in query.fields.items() if _level_of(tag) <= level}
-    left_out = tuple(tag for tag in query.fields if tag not in kept)
-    return Returns(evolve(query, fields=kept) if left_out else query, always, empty, left_out)
+    left_out = _divided(level, tuple(query.fields))
+    if left_out:
+        kept = {tag: inner for tag, inner in query.fields.items() if tag not in left_out}
+        query = evolve(query, fields=kept)
+    return Returns(query, always, empty, left_out)
