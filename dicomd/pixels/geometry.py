@@ -59,7 +59,7 @@ class Placement:
             box = (0.0, 0.0, float(image.width), float(image.height))
         method = Image.Resampling.BICUBIC if smooth else Image.Resampling.NEAREST
         box = (max(0, box[0]), max(0, box[1]), min(image.width, box[2]), min(image.height, box[3]))
-        return image.resize(size, method, box=box, reducing_gap=3.0 if smooth else None)
+        return image.resize(size, method, box=box, reducing_gap=2.0 if smooth else None)
 
     def point(self, x: float, y: float) -> tuple[float, float]:
         """Where a point of the frame (0, 0 its top left corner) comes to lie in the picture."""

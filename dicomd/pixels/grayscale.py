@@ -12,6 +12,8 @@ from .lut import Grayscale, Lut, Modality, Stored, display_table
 from .window import Identity, automatic, spread
 
 MODALITY_LUT_SEQUENCE, VOI_LUT_SEQUENCE = "00283000", "00283010"
+# Of larger frames only about so many pixels are counted for the automatic window.
+_LOOKED_AT = 1_000_000
 _CENTER, _WIDTH, _FUNCTION = "00281050", "00281051", "00281056"
 
 
@@ -108,7 +110,8 @@ def _occurring(instance: Instance, before: Modality, samples: Array) -> Identity
         good = np.isfinite(values) & ((values < low) | (values > high))
         shown = before.apply(values[good].astype(np.float64))
         return spread(float(shown.min()), float(shown.max())) if shown.size else Identity(0, 1)
-    counts = np.bincount(words(samples).ravel(), minlength=1 << 8 * samples.dtype.itemsize)
+    looked_at = words(samples).ravel()[:: max(1, samples.size // _LOOKED_AT)]
+    counts = np.bincount(looked_at, minlength=1 << 8 * samples.dtype.itemsize)
     present = np.flatnonzero(counts)
     values = stored.extract(present).astype(np.float64)
     good = (values < low) | (values > high)
