@@ -11,7 +11,21 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from attrs import frozen
-from sqlalchemy import ColumnElement, Table, and_, bindparam, false, func, literal_column, or_, select, true, union
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    Table,
+    and_,
+    bindparam,
+    case,
+    false,
+    func,
+    literal_column,
+    or_,
+    select,
+    true,
+    union_all,
+)
 
 from ..model import kinds, times
 from ..model.names import FuzzyWord
@@ -51,13 +65,18 @@ class Term:
 def term_of(match: kinds.Match, place: Place, unknown: bool) -> Term | None:
     """The condition for a match on a column; None when SQL cannot tell. `unknown`: rows without a value match as well."""
     term = _TERMS[type(match)](match, place) if type(match) in _TERMS else None
-    if term is None or not unknown or term.kind == "empty":
+    if term is None or not unknown or term.kind in ("empty", "null", "interval"):
         return term
+    if term.kind == "between":
+        low, high = term.values
+        return Term("between or unknown", (high, low, low))
     return Term("or unknown", parts=(term,), exact=term.exact)
 
 
 def build(term: Term, place: Place, table: Table, binds: Binds) -> Condition:
     """The condition on a table; takes as many binds as the term has values."""
+    if place.form is Form.NAME:
+        return _named(term, place, table, binds)
     return _BUILDERS[term.kind](term, place, table, binds)
 
 
@@ -136,7 +155,8 @@ def _interval(match: kinds.Interval, place: Place) -> Term | None:
     if place.name not in TIMES_OF_DATES:
         return None
     low, high = match.low or (times.FIRST_DATE, ""), match.high or (times.LAST_DATE, times.LAST_TIME)
-    return Term("interval", (low[0], high[0], low[0], _low(low[1]), high[0], high[1]))
+    days = Term("between or unknown", (high[0], low[0], low[0]))
+    return Term("interval", (low[0], _low(low[1]), high[0], high[1]), (days,))
 
 
 def _one_of(match: kinds.OneOf, place: Place) -> Term | None:
@@ -242,9 +262,9 @@ def _time(term: Term, place: Place, table: Table, binds: Binds) -> Condition:
 def _interval_sql(term: Term, place: Place, table: Table, binds: Binds) -> Condition:
     """A date whose time is not known is compared alone (PS3.4 C.2.2.1.2: both are required keys)."""
     day, hour = place.column(table), table.c[TIMES_OF_DATES[place.name]]
-    within = and_(day >= next(binds), day <= next(binds))
     late = or_(day > next(binds), hour == _EMPTY, _padded(hour) >= next(binds))
-    return and_(within, late, or_(day < next(binds), hour == _EMPTY, _padded(hour) <= next(binds)))
+    early = or_(day < next(binds), hour == _EMPTY, _padded(hour) <= next(binds))
+    return and_(build(term.parts[0], place, table, binds), or_(day == _EMPTY, and_(late, early)))
 
 
 def _and(term: Term, place: Place, table: Table, binds: Binds) -> Condition:
@@ -268,36 +288,79 @@ def _without_value(term: Term, place: Place, table: Table, binds: Binds) -> Cond
     return _missing(place, table)
 
 
-def _name_sql(term: Term, place: Place, table: Table, binds: Binds) -> Condition:
-    """`name`: in any component group; `name 1`: in that one."""
-    owner, inner = owner_of(place, table), term.parts[0].kind
-    groups = [int(term.kind[5:])] if len(term.kind) > 4 else [0, 1, 2]
-    if inner == "contains" and len(groups) == 3 and owner is not Owner.PATIENT:
-        return table.c.id.in_(dialect.trigrams(owner.name.lower(), next(binds)))
-    chosen = select(names.c.row).where(names.c.owner == _number_of(owner), names.c.kind.in_([_number_of(g) for g in groups]))
-    return table.c.id.in_(chosen.where(_compare(inner, names.c.text, binds)))
+def _between_or_unknown(term: Term, place: Place, table: Table, binds: Binds) -> Condition:
+    """One range of the index, in its order: down to the empty ones only if there are any."""
+    column = place.column(table)
+    high, low, again = next(binds), next(binds), next(binds)
+    empty = select(literal_column("1")).where(table.alias().c[place.name] == _EMPTY).correlate(None).exists()
+    lowest = case((empty, _EMPTY), else_=low)
+    return and_(column <= high, column >= lowest, or_(column >= again, column == _EMPTY))
+
+
+# ---- names: queries of the rows that have one
+
+
+def _named(term: Term, place: Place, table: Table, binds: Binds) -> Condition:
+    found = _rows(term, owner_of(place, table), binds)
+    return table.c.id.in_(found[0] if len(found) == 1 else union_all(*found))
+
+
+def _rows(term: Term, owner: Owner, binds: Binds) -> list["Select[Any]"]:
+    """Queries that together give the rows whose name satisfies the term; each query is simple, so that indexes serve it."""
+    if term.kind == "or unknown":
+        return [*_rows(term.parts[0], owner, binds), _without_name(owner)]
+    if term.kind == "empty":
+        return [_without_name(owner)]
+    if term.kind == "or":
+        return [query for part in term.parts for query in _rows(part, owner, binds)]
+    if term.kind == "and":
+        return _in_all([_rows(part, owner, binds) for part in term.parts])
+    if term.kind == "fuzzy":
+        words = [_rows(part, owner, binds) for part in term.parts if part.kind.startswith("word")]
+        literal = [_rows(part, owner, binds) for part in term.parts if not part.kind.startswith("word")]
+        return [query for queries in (_in_all(words), *literal) for query in queries]
+    return _WORDS[term.kind](owner, binds) if term.kind in _WORDS else [_one_text(term, owner, binds)]
+
+
+def _in_all(queries: list[list["Select[Any]"]]) -> list["Select[Any]"]:
+    """The rows that each of the lists gives."""
+    first, *others = queries
+    for other in others:
+        rows = other[0] if len(other) == 1 else union_all(*other)
+        first = [query.where(query.selected_columns[0].in_(rows)) for query in first]
+    return first
+
+
+def _one_text(term: Term, owner: Owner, binds: Binds) -> "Select[Any]":
+    """`name`: in any component group; `name 1`: in that one; `word`: in a word."""
+    inner = term.parts[0].kind
+    if term.kind == "name" and inner == "contains" and owner is not Owner.PATIENT:
+        return dialect.trigrams(owner.name.lower(), next(binds))
+    kinds_of = {"name": (0, 1, 2), "word": (WORD,)}
+    chosen = kinds_of.get(term.kind) or (int(term.kind[5:]),)
+    return _of(owner, *chosen).where(_compare(inner, names.c.text, binds))
+
+
+def _word_or_sound(owner: Owner, binds: Binds) -> list["Select[Any]"]:
+    begins = _of(owner, WORD).where(_compare("prefix", names.c.text, binds))
+    owned = select(names.c.row).where(names.c.owner == _number_of(owner))
+    return [begins, owned.where(names.c.sound == next(binds), names.c.sound != _EMPTY)]
+
+
+_WORDS = {"word or sound": _word_or_sound}
+
+
+def _without_name(owner: Owner) -> "Select[Any]":
+    return _of(owner, 0).where(names.c.text == _EMPTY)
+
+
+def _of(owner: Owner, *chosen: int) -> "Select[Any]":
+    query = select(names.c.row).where(names.c.owner == _number_of(owner))
+    return query.where(names.c.kind.in_([_number_of(kind) for kind in chosen]))
 
 
 def _number_of(value: int) -> Any:
     return literal_column(str(int(value)))
-
-
-def _word_sql(term: Term, place: Place, table: Table, binds: Binds) -> Condition:
-    """A word of a name."""
-    owned = select(names.c.row).where(names.c.owner == _number_of(owner_of(place, table)))
-    words = owned.where(names.c.kind == _number_of(WORD))
-    if term.kind == "word":
-        return table.c.id.in_(words.where(_compare(term.parts[0].kind, names.c.text, binds)))
-    begins = words.where(_compare("prefix", names.c.text, binds))
-    sounds = owned.where(names.c.sound == next(binds), names.c.sound != _EMPTY)
-    return table.c.id.in_(union(begins, sounds))
-
-
-def _fuzzy_sql(term: Term, place: Place, table: Table, binds: Binds) -> Condition:
-    """Every word; or the literal pattern, which may reach over several words."""
-    words = [build(part, place, table, binds) for part in term.parts if part.kind.startswith("word")]
-    literal = [build(part, place, table, binds) for part in term.parts if not part.kind.startswith("word")]
-    return or_(and_(*words), *literal)
 
 
 _BUILDERS: dict[str, Callable[[Term, Place, Table, Binds], Condition]] = {
@@ -310,9 +373,5 @@ _BUILDERS: dict[str, Callable[[Term, Place, Table, Binds], Condition]] = {
     "or unknown": _or_unknown,
     "empty": _without_value,
     "null": _without_value,
-    "name": _name_sql,
-    **dict.fromkeys(("name 0", "name 1", "name 2"), _name_sql),
-    "word": _word_sql,
-    "word or sound": _word_sql,
-    "fuzzy": _fuzzy_sql,
+    "between or unknown": _between_or_unknown,
 }

@@ -28,16 +28,20 @@ _INSERT = Statement(insert(names).values({column.name: bindparam(column.name) fo
 _FORGET = Statement(delete(names).where(names.c.owner == bindparam("owner"), names.c.row == bindparam("row")))
 
 
-def write(connection: Connection, owner: Owner, row: int, name: str, *, before: str = "") -> None:
-    """Index the name (component groups joined by `=`) that an owner has, instead of the one it had."""
+def write(connection: Connection, owner: Owner, row: int, name: str, *, before: str | None = None) -> None:
+    """Index the name (component groups joined by `=`) that an owner has, instead of the one it had (None: it is new).
+
+    An owner without a name has the empty text, by which those are found that match whatever is asked.
+    """
     if name == before:
         return
-    if before:
+    if before is not None:
         _FORGET.run(connection, {"owner": owner, "row": row})
-    for kind, group in enumerate(rules.split(name)):
-        if group:
+    groups = rules.split(name)
+    for kind, group in enumerate(groups):
+        if group or (kind == 0 and not any(groups)):
             _INSERT.run(connection, {"owner": owner, "row": row, "kind": kind, "text": group, "sound": ""})
     for word in rules.words(name):
         _INSERT.run(connection, {"owner": owner, "row": row, "kind": WORD, "text": word, "sound": rules.sound(word)})
     if owner is not Owner.PATIENT:
-        dialect.index_trigrams(connection, owner.name.lower(), row, "=".join(rules.split(name)))
+        dialect.index_trigrams(connection, owner.name.lower(), row, "=".join(groups))

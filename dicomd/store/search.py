@@ -105,6 +105,12 @@ _COLUMNS: dict[tuple[Level, bool], tuple[Any, ...]] = {
     (Level.IMAGE, True): _IMAGE_COLUMNS + _SERIES_COLUMNS + _STUDY_COLUMNS,
 }
 
+_BELOW: dict[tuple[Level, Level], Any] = {
+    (Level.STUDY, Level.SERIES): studies.c.series_in_study,
+    (Level.STUDY, Level.IMAGE): studies.c.instances_in_study,
+    (Level.SERIES, Level.IMAGE): series.c.instances_in_series,
+}
+
 _statements: dict[Any, Statement] = {}
 
 
@@ -201,18 +207,11 @@ def _paged(chosen: "Select[Any]") -> "Select[Any]":
 
 def _count(plan: Plan) -> Statement:
     """Rows of a higher level know how many they have below, where nothing is asked of what is below."""
-    lowest = max((place.level for place, _ in plan.terms), default=Level.PATIENT)
-    source: Level
-    number: Any
-    if plan.level is Level.IMAGE and lowest is Level.SERIES:
-        source, number = Level.SERIES, func.sum(series.c.instances_in_series)
-    elif plan.level is Level.IMAGE and lowest < Level.SERIES:
-        source, number = Level.STUDY, func.sum(studies.c.instances_in_study)
-    elif plan.level is Level.SERIES and lowest < Level.SERIES:
-        source, number = Level.STUDY, func.sum(studies.c.series_in_study)
-    else:
-        source, number = plan.level, func.count()
-    return Statement(select(number).select_from(_FROM[source]).where(*_where(plan, source)))
+    levels = {max(place.level, min(plan.level, Level.STUDY)) for place, _ in plan.terms}
+    source = min(plan.level, max(levels, default=Level.STUDY))
+    number: Any = func.count() if source is plan.level else func.sum(_BELOW[source, plan.level])
+    chosen = select(number).select_from(TABLES[source] if levels == {source} else _FROM[source]).where(*_where(plan, source))
+    return Statement(chosen.where(instances.c.series_row.is_not(None)) if source is Level.IMAGE else chosen)
 
 
 def _candidates(plan: Plan) -> Statement:
