@@ -91,7 +91,7 @@ class Search:
 
     def unsupported(self, query: Query) -> tuple[str, ...]:
         """Tags that were asked for, and which an entity of the level does not have (FF01)."""
-        return returns(query).left_out
+        return returns(query).needs.left_out
 
 
 class Work:
@@ -138,4 +138,6 @@ _NAMES = {Level.PATIENT: "patients", Level.STUDY: "studies", Level.SERIES: "seri
 
 
 def _warnings(wanted: Returns) -> list[str]:
-    return [f"{keyword_of(tag)} is not an attribute of {_NAMES[wanted.level]} and is not returned." for tag in wanted.left_out]
+    return [
+        f"{keyword_of(tag)} is not an attribute of {_NAMES[wanted.level]} and is not returned." for tag in wanted.needs.left_out
+    ]

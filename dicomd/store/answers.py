@@ -86,18 +86,33 @@ def patient(row: Row) -> Attributes:
     }
 
 
+# How many columns the row of each level has
+WIDTHS: dict[Level, int] = {Level.STUDY: 7, Level.SERIES: 6, Level.IMAGE: 6}
 READY: dict[Level, Callable[[Row], str]] = {Level.STUDY: study, Level.SERIES: series, Level.IMAGE: instance}
 
 
-def attributes_of(level: Level, row: Row) -> dict[Level, Attributes]:
-    """The attributes that a row (a wide one for all of them) holds, by the level whose row they are of."""
-    if level is Level.PATIENT:
-        return {level: patient(row)}
-    found: dict[Level, Attributes] = {}
-    while row:
-        found[level] = orjson.loads(READY[level](row))
+class Reader:
+    """Reads rows into attributes; a row above that several rows have in common is parsed once."""
+
+    def __init__(self) -> None:
+        self._above: dict[tuple[Level, int], Attributes] = {}
+
+    def attributes_of(self, level: Level, row: Row) -> dict[Level, Attributes]:
+        """The attributes that a row (a wide one for all of them) holds, from the top, by the level whose row they are of."""
+        if level is Level.PATIENT:
+            return {level: patient(row)}
+        found: dict[Level, Attributes] = {level: orjson.loads(READY[level](row))}
         if level is Level.STUDY:
             found[level]["00080062"] = orjson.loads(_listed("UI", row[4]))
-            break
-        row, level = row[6:], Level(level - 1)
-    return found
+        at: Level = level
+        while len(row) > WIDTHS[at]:
+            row, at = row[WIDTHS[at] :], Level(at - 1)
+            found[at] = self._shared(at, row)
+        return dict(reversed(found.items()))
+
+    def _shared(self, level: Level, row: Row) -> Attributes:
+        known = self._above.get((level, row[0]))
+        if known is None:
+            (known,) = self.attributes_of(level, row[: WIDTHS[level]]).values()
+            self._above[level, row[0]] = known
+        return known

@@ -13,7 +13,7 @@ from ..model.clocks import on_clock
 from ..model.keys import Level
 from ..model.matching import REQUIRED, matches
 from . import dialect, search, stored_metadata
-from .answers import PATIENT_COUNTS, READY, attributes_of
+from .answers import PATIENT_COUNTS, READY, Reader
 from .files import Folder
 from .plans import Plan
 from .returns import REGION, REGIONS, REQUESTS, Returns
@@ -47,12 +47,12 @@ class Candidates:
 def page(connection: Connection, folder: Folder, plan: Plan, returns: Returns, limit: int, offset: int, seconds: float) -> Page:
     """One page of a query that the index answers alone."""
     with dialect.deadline(connection, seconds):
-        found = search.page(connection, plan, returns.is_wide, limit + 1, offset)
+        found = search.page(connection, plan, returns.needs.is_wide, limit + 1, offset)
         remaining = 0
         if len(found) > limit:
             del found[limit:]
             remaining = max(0, search.count(connection, plan) - offset - limit)
-        if returns.is_ready:
+        if returns.needs.is_ready:
             ready = READY[plan.level]
             return Page([ready(row) for row in found], remaining)
         return Page([orjson.dumps(one).decode() for one in _answers(connection, folder, returns, found)], remaining)
@@ -63,7 +63,7 @@ def first(
 ) -> "tuple[list[Attributes], array[int]]":
     """The answers to a query that the index answers alone, as far as `size` goes, and the rows that follow."""
     with dialect.deadline(connection, seconds):
-        found = search.page(connection, plan, returns.is_wide, min(limit, size + 1), offset)
+        found = search.page(connection, plan, returns.needs.is_wide, min(limit, size + 1), offset)
         rest = array("q")
         if len(found) > size:
             del found[size:]
@@ -106,12 +106,12 @@ def _whole(
         level, entities = Level.IMAGE, dict(zip(chosen.instances, chosen.entities, strict=True))
         stored = stored_metadata.load(connection, folder, chosen.instances)
     extra = _patient_counts(connection, returns, chosen.entities)
+    reader = Reader()
     for row in search.rows(connection, level, True, entities):
         whole = stored.get(row[0], {})
         requests = whole.get(REQUESTS)
-        rows = attributes_of(level, row)
-        for at in sorted(rows):
-            whole.update(rows[at])
+        for attributes in reader.attributes_of(level, row).values():
+            whole.update(attributes)
         if requests is not None:
             whole[REQUESTS] = requests
         if REGION in whole:
@@ -122,19 +122,19 @@ def _whole(
 def answers(connection: Connection, folder: Folder, returns: Returns, chosen: Sequence[int], seconds: float) -> list[Attributes]:
     """The answers for these rows, in order."""
     with dialect.deadline(connection, seconds):
-        return _answers(connection, folder, returns, search.rows(connection, returns.level, returns.is_wide, chosen))
+        return _answers(connection, folder, returns, search.rows(connection, returns.level, returns.needs.is_wide, chosen))
 
 
 def _answers(connection: Connection, folder: Folder, returns: Returns, found: list[Row]) -> list[Attributes]:
     chosen = [row[0] for row in found]
-    stored = _representing(connection, folder, returns.level, chosen) if returns.needs_metadata else {}
+    stored = _representing(connection, folder, returns.level, chosen) if returns.needs.metadata else {}
     extra = _patient_counts(connection, returns, chosen)
     if returns.wants(REGIONS) and returns.level is Level.STUDY:
         for study in chosen:
             extra.setdefault(study, {})[REGIONS] = _regions(connection, folder, study)
-    made = []
+    made, reader = [], Reader()
     for row in found:
-        rows = attributes_of(returns.level, row)
+        rows = reader.attributes_of(returns.level, row)
         rows[returns.level].update(extra.get(row[0], {}))
         made.append(returns.answer(rows, stored.get(row[0])))
     return made
