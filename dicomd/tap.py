@@ -38,6 +38,7 @@ from .mllp import listener as mllp
 from .model.identifiers import Peer
 from .model.scheduled_steps import ScheduledState
 from .services.bulk import BulkStore
+from .services.frames import Frames
 from .services.hub import EventHub, KnownPeers
 from .services.metadata import Metadata
 from .services.outbox import Outbox
@@ -66,6 +67,7 @@ from .web.rendered import Rendered
 from .web.routes import Route
 from .web.stow import Stow
 from .web.wado import Wado
+from .web.wado_frames import WadoFrames
 from .web.wado_metadata import WadoMetadata
 from .workers import Workers
 
@@ -127,6 +129,8 @@ class Server(Service):
         self.retrieve = Retrieve(self.workers, self.archive.folder)
         self.metadata = Metadata(self.workers, self.archive.folder, self.preparation)
         self.metadata.subscribe(self.hub)
+        self.frames = Frames(self.workers, self.archive.folder, self.preparation)
+        self.frames.subscribe(self.hub)
         self._join_rendering()
         self.transfers = Transfers(self.workers, self.archive.folder)
         self.capabilities = Capabilities(__version__, self._dimse_tables)
@@ -166,6 +170,7 @@ class Server(Service):
             *Qido(self.search).routes(),
             *Wado(self.retrieve, self.workers.disk).routes(),
             *WadoMetadata(self.metadata, self.workers.disk).routes(),
+            *WadoFrames(self.frames, self.workers.disk).routes(),
             *Rendered(self.rendering, self.thumbnails, self.workers.disk).routes(),
         ]
 

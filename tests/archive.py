@@ -10,11 +10,13 @@ from twisted.internet.defer import ensureDeferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from dicomd.services.frames import Frames
 from dicomd.services.hub import EventHub
 from dicomd.services.metadata import Metadata
 from dicomd.services.preparation import Preparation
 from dicomd.services.retrieve import Retrieve
 from dicomd.services.storage import Source, Storage, StoreOutcome
+from dicomd.services.transcoding import Transcoder
 from dicomd.store.archive import Archive
 from dicomd.web.app import Door
 from dicomd.web.routes import Route
@@ -54,6 +56,10 @@ class ArchiveCase(SynchronousTestCase):
         self.preparation = Preparation(self.workers, self.archive.folder, Clock())
         self.metadata = Metadata(self.workers, self.archive.folder, self.preparation)
         self.metadata.subscribe(self.hub)
+        self.frames = Frames(self.workers, self.archive.folder, self.preparation)
+        self.frames.subscribe(self.hub)
+        self.transcoder = Transcoder(self.workers, self.preparation)
+        self.transcoder.subscribe(self.hub)
 
     def store(self, data: bytes) -> StoreOutcome:
         """Store a Part 10 file; it must be taken."""

@@ -101,6 +101,7 @@ ALIASES: dict[str, str] = {
     "image/x-dicom-rle": "image/dicom-rle",
     "image/x-jls": "image/jls",
     "image/jph": "image/jphc",
+    "image/jhc": "image/jphc",
     "image/j2c": "image/jp2",
     "video/mpeg2": "video/mpeg",
 }

@@ -10,12 +10,14 @@ from attrs import define, frozen
 
 from ..model.status import NotAcceptable, Undecodable
 from ..model.transfer_syntaxes import DEFLATED, EXPLICIT_LITTLE, transfer_syntax
-from ..wire.datasets import deflate, header
+from ..wire.datasets import deflate, header, inflate
 from ..wire.elements import Buffer, actual_layout, file_meta_bytes, layout, layout_of, scan
 from ..wire.rewriting import Changes, Copy, Output, element, rewritten, turned
 from . import codecs
 from .frames import FrameTable, ReadAt
 from .image import FLOAT_PIXEL_DATA, PIXEL_DATA, ImagePixel
+
+__all__ = ["Source", "data_set", "described", "frame", "inflate", "part_10", "possible", "stored_frame"]
 
 # Copied in pieces of this size.
 _STEP = 256 * 1024

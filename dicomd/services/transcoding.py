@@ -1,0 +1,168 @@
+"""Instances in another transfer syntax than the stored one, made piece by piece in the pixel pool."""
+
+import mmap
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+from attrs import define, field, frozen
+
+from ..model.status import Damaged, Undecodable
+from ..model.transfer_syntaxes import DEFLATED, EXPLICIT_LITTLE, transfer_syntax
+from ..pixels import codecs, frames, transcode
+from ..pixels.frames import FrameTable
+from ..store.prepared import Prepared
+from ..store.retrieval import StoredInstance
+from ..workers import Workers
+from .cache import StudyCache
+from .hub import EventHub
+from .preparation import Preparation
+
+# Files up to this size are read at once.
+_SMALL = 4 << 20
+# So much is made in one job of the pool.
+_PIECE = 1 << 20
+
+
+def conceivable(stored: str, target: str) -> bool:
+    """Whether the one transfer syntax may become the other, as far as can be told without looking at an instance."""
+    if stored == target:
+        return True
+    syntax = transfer_syntax(stored)
+    if not syntax.known or syntax.stream or syntax.referenced:
+        return False
+    return target in (EXPLICIT_LITTLE, DEFLATED) or target in codecs.ENCODED
+
+
+@define(eq=False)
+class Conversion:
+    """A Part 10 file (or only its data set) on its way into another transfer syntax."""
+
+    found: StoredInstance
+    table: FrameTable | None
+    target: str
+    bare: bool = False
+    _chunks: Iterator[bytes] | None = field(init=False, default=None)
+
+    def take(self) -> tuple[bytes, bool]:
+        """The next piece of about `_PIECE` bytes, and whether it was the last; in a worker."""
+        if self._chunks is None:
+            self._chunks = self._made()
+        piece: list[bytes] = []
+        size = 0
+        for chunk in self._chunks:
+            piece.append(chunk)
+            size += len(chunk)
+            if size >= _PIECE:
+                return b"".join(piece), False
+        return b"".join(piece), True
+
+    def _made(self) -> Iterator[bytes]:
+        found = self.found
+        with Path(found.path).open("rb") as file:
+            if transfer_syntax(found.transfer_syntax_uid).deflated or found.size <= _SMALL:
+                data = file.read()
+                start = found.dataset_offset
+                if transfer_syntax(found.transfer_syntax_uid).deflated:
+                    data, start = transcode.inflate(memoryview(data)[start:]), 0
+                yield from self._converted(data, lambda offset, size: data[offset : offset + size], start)
+                return
+            descriptor = file.fileno()
+            with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as mapped:
+                yield from self._converted(mapped, lambda offset, size: os.pread(descriptor, size, offset), found.dataset_offset)
+
+    def _converted(self, data: bytes | mmap.mmap, read: frames.ReadAt, start: int) -> Iterator[bytes]:
+        found = self.found
+        source = transcode.Source(
+            data,
+            read,
+            start,
+            len(data),
+            found.sop_class_uid,
+            found.key.sop_instance_uid,
+            found.transfer_syntax_uid,
+            self.table,
+        )
+        return (transcode.data_set if self.bare else transcode.part_10)(source, self.target)
+
+    def close(self) -> None:
+        """Give up the file; nothing more is made."""
+        chunks, self._chunks = self._chunks, iter(())
+        if isinstance(chunks, Iterator) and hasattr(chunks, "close"):
+            chunks.close()
+
+
+@frozen
+class Transcoded:
+    """An instance in another transfer syntax: its beginning, and where the rest comes from. `whole`: there is no more."""
+
+    transfer_syntax_uid: str
+    beginning: bytes
+    whole: bool
+    rest: AsyncIterator[bytes]
+
+
+@define(eq=False)
+class Transcoder:
+    """Makes instances available in other transfer syntaxes. What is small is kept for a while."""
+
+    _workers: Workers
+    _preparation: Preparation
+    _cache: StudyCache[bytes] = field(factory=lambda: StudyCache(24 << 20))
+
+    def subscribe(self, hub: EventHub) -> None:
+        """Keep the cache true."""
+        self._cache.subscribe(hub)
+
+    async def begin(self, found: StoredInstance, target: str, *, bare: bool = False) -> Transcoded:
+        """Begin to make it: raises `NotAcceptable` or `Undecodable` when it cannot be had so, `Damaged` when it is broken.
+
+        The first frame has been made when this returns, so that what cannot be decoded shows before anything was sent.
+        """
+        study, key = found.key.study_instance_uid, (found.row, found.digest, target, bare)
+        kept = self._cache.get(study, key)
+        if kept is not None:
+            return Transcoded(target, kept, True, _nothing())
+        since = self._cache.now
+        conversion = Conversion(found, await self._table(found, target), target, bare)
+        beginning, whole = await self._take(conversion)
+        if whole:
+            self._cache.put(study, key, beginning, len(beginning), since)
+        return Transcoded(target, beginning, whole, self._rest(conversion) if not whole else _nothing())
+
+    async def _table(self, found: StoredInstance, target: str) -> FrameTable | None:
+        """The frames, where they must be known: native pixel data only change their place."""
+        if not transfer_syntax(found.transfer_syntax_uid).encapsulated and target in (EXPLICIT_LITTLE, DEFLATED):
+            return None
+        table = table_of(await self._preparation.one(found))
+        image = table.image if table is not None else None
+        if not transcode.possible(image, found.transfer_syntax_uid, target):
+            raise Undecodable(f"transfer syntax {found.transfer_syntax_uid} cannot become {target} here")
+        return table
+
+    async def _rest(self, conversion: Conversion) -> AsyncIterator[bytes]:
+        try:
+            whole = False
+            while not whole:
+                piece, whole = await self._take(conversion)
+                yield piece
+        finally:
+            conversion.close()
+
+    async def _take(self, conversion: Conversion) -> tuple[bytes, bool]:
+        try:
+            return await self._workers.pixels(conversion.take)
+        except OSError:
+            raise Damaged("the stored file cannot be read") from None
+
+
+def table_of(made: Prepared) -> FrameTable | None:
+    """The frame table of an instance; None when it has no frames. Raises `Damaged` when its file could not be understood."""
+    if made.problem:
+        raise Damaged(f"the stored instance cannot be understood: {made.problem}")
+    return frames.unpack(made.frames) if made.frames else None
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    if False:
+        yield b""
