@@ -29,6 +29,7 @@ from .dimse import description
 from .dimse import modality as dimse_modality
 from .dimse.composite import StorageProvider, Verification
 from .dimse.listener import Listener, timeouts_of
+from .dimse.non_patient import NonPatientQuery
 from .dimse.outbound import Connector, DimseSender
 from .dimse.query import QueryProvider
 from .dimse.retrieve import Retrieval
@@ -41,6 +42,7 @@ from .services.bulk import BulkStore
 from .services.frames import Frames
 from .services.hub import EventHub, KnownPeers
 from .services.metadata import Metadata
+from .services.non_patient import NonPatientInstances
 from .services.outbox import Outbox
 from .services.performed_steps import PerformedSteps
 from .services.preparation import Preparation
@@ -62,6 +64,7 @@ from .web import modality as web_modality
 from .web.capabilities import Capabilities
 from .web.conformance import Table
 from .web.health import Health
+from .web.non_patient import NonPatient
 from .web.qido import Qido
 from .web.rendered import Rendered
 from .web.routes import Route
@@ -122,6 +125,7 @@ class Server(Service):
         self.peers = KnownPeers(Peer(remote.ae_title, remote.host, remote.port) for remote in self.config.remote_aes)
         self.connector = Connector(self.config.dimse.ae_title, self.reactor, timeouts_of(self.config.dimse))
         self.sender = DimseSender(self.connector)
+        self.non_patient = NonPatientInstances(self.workers, self.archive.folder)
         self._join_modality()
         self.preparation = Preparation(self.workers, self.archive.folder, self.reactor, store.inline_threshold)
         self.preparation.subscribe(self.hub)
@@ -161,10 +165,12 @@ class Server(Service):
 
     def _rows(self) -> list[Route]:
         """The resources of the HTTP door."""
+        stow = Stow(self.storage, self.bulk, self.config.store.max_request_bytes)
         return [
             *Health(__version__, self._open_doors).routes(),
             *self.capabilities.routes(),
-            *Stow(self.storage, self.bulk, self.config.store.max_request_bytes).routes(),
+            *stow.routes(),
+            *NonPatient(self.non_patient, stow, self.workers.disk, self.config.http.max_results).routes(),
             *web_modality.ModalityWorklist(self.worklist, self.config.http.max_results).routes(),
             *web_modality.PerformedProcedureSteps(self.performed).routes(),
             *Qido(self.search).routes(),
@@ -185,6 +191,7 @@ class Server(Service):
             *storage.services(),
             *retrieval.services(),
             *QueryProvider(self.search, self.config.dimse.ae_title).services(),
+            *NonPatientQuery(self.non_patient, self.config.dimse.ae_title).services(),
             *dimse_modality.ModalityWorklist(self.worklist).services(),
             *dimse_modality.PerformedProcedureSteps(self.performed).services(),
         ]

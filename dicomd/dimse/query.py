@@ -45,7 +45,7 @@ class QueryProvider:
     async def find(self, association: Association, message: Message) -> None:
         """PS3.4 C.4.1.3: one Pending for each match, then the end; C-CANCEL is looked for between them."""
         syntax, model = message.context.transfer_syntax, message.context.abstract_syntax
-        identifier = _identifier(message, syntax)
+        identifier = identifier_of(message, syntax)
         options = options_of(association.extended.get(model, b""))
         query = from_identifier(identifier, levels=MODELS[model], options=options)
         pending = Status.PENDING_WITH_UNSUPPORTED_KEYS if self._search.unsupported(query) else Status.PENDING
@@ -70,7 +70,8 @@ class QueryProvider:
         }
 
 
-def _identifier(message: Message, transfer_syntax: str) -> Attributes:
+def identifier_of(message: Message, transfer_syntax: str) -> Attributes:
+    """The decoded Identifier of a C-FIND; C000 when it cannot be read."""
     try:
         return datasets.decode(message.dataset, transfer_syntax)
     except MalformedDataset as error:

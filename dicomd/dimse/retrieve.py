@@ -1,13 +1,15 @@
-"""C-GET and C-MOVE as SCP (PS3.4 C.4.2 and C.4.3): Patient Root, Study Root, and the retired Patient/Study Only."""
+"""C-GET and C-MOVE as SCP (PS3.4 C.4.2 and C.4.3): Patient Root, Study Root, the retired Patient/Study Only, and the models of
+non-patient instances (PS3.4 GG)."""
 
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.internet.defer import DeferredList, ensureDeferred
 from twisted.logger import Logger
 
+from ..model import non_patient
 from ..model.identifiers import Peer
 from ..model.keys import Level
 from ..model.retrieval import wanted
@@ -34,6 +36,8 @@ _MODELS: dict[str, tuple[Level, ...]] = {
 }
 # Byte 1, relational retrieval: the behaviour is the same with and without. Byte 2, enhanced multi-frame view: no.
 _EXTENDED = echo_bits(b"\1\0")
+# MOVE or GET of non-patient instances -> their storage SOP classes
+_STORED = {uid: model.storage for model in non_patient.MODELS for uid in (model.move, model.get)}
 _MOST_CONTEXTS = 128
 # A Pending response at the beginning, then at most one in this many seconds.
 _PROGRESS = 0.5
@@ -99,6 +103,9 @@ class Retrieval:
             move, get = partial(self.move, levels), partial(self.get, levels)
             rows.append(Service((f"{root}.2",), {CommandField.C_MOVE: move}, extended=_EXTENDED))
             rows.append(Service((f"{root}.3",), {CommandField.C_GET: get}, extended=_EXTENDED))
+        for model in non_patient.MODELS:
+            rows.append(Service((model.move,), {CommandField.C_MOVE: partial(self.move, ())}))
+            rows.append(Service((model.get,), {CommandField.C_GET: partial(self.get, ())}))
         return rows
 
     async def get(self, levels: Sequence[Level], association: Association, message: Message) -> None:
@@ -131,7 +138,8 @@ class Retrieval:
         if not message.dataset:
             raise ServiceError("there is no Identifier", Status.IDENTIFIER_MISMATCH)
         identifier = datasets.decode(message.dataset, message.context.transfer_syntax)
-        return await self._transfers.plan(wanted(identifier, levels))
+        classes = _STORED.get(message.context.abstract_syntax, ())
+        return await self._transfers.plan(evolve(wanted(identifier, levels), sop_class_uids=classes))
 
     async def _deliver(self, peer: Peer, plan: Plan, work: Work, progress: Progress) -> None:
         """On one association or several at a time; one that breaks leaves its rest to the others."""

@@ -25,6 +25,8 @@ class Wanted:
     study_instance_uids: tuple[str, ...] = ()
     series_instance_uids: tuple[str, ...] = ()
     sop_instance_uids: tuple[str, ...] = ()
+    # Of a model of non-patient instances
+    sop_class_uids: tuple[str, ...] = ()
 
     @property
     def collection(self) -> Collection:

@@ -15,13 +15,13 @@ from ..model.identifiers import InstanceKey, is_uid
 from ..model.status import ServiceError, Status, TooLarge
 from ..store import instances
 from ..store.files import Folder
-from ..store.incoming import Claim, Rules, Spool, placed, refusal
+from ..store.incoming import Claim, ElsewhereClass, Rules, Spool, Target, placed, refusal
 from ..store.index import after_commit
 from ..store.instances import Admission, Arrival, Duplicates, Fate
 from ..workers import Gate, Workers, spawn
 from .hub import EventHub, InstanceStored
 
-__all__ = ["Duplicates", "Fate", "Reception", "Rules", "Source", "Storage", "StoreOutcome"]
+__all__ = ["Duplicates", "Fate", "Reception", "Rules", "Source", "Storage", "StoreOutcome", "Target"]
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 SMALL = 1 << 20
 # A reception with more than this unwritten asks its sender to pause.
 _MUCH_UNWRITTEN = 4 << 20
+ANYWHERE = Target()
 
 
 @frozen
@@ -55,6 +56,11 @@ class StoreOutcome:
     offending: tuple[int, ...] = ()
     # What refused it.
     error: ServiceError | None = None
+
+    @property
+    def refused_class(self) -> bool:
+        """Whether it was refused because its SOP class is kept under another resource."""
+        return isinstance(self.error, ElsewhereClass)
 
     @property
     def warning(self) -> Status | None:
@@ -134,7 +140,7 @@ class Reception:
         await self._workers.disk(self._spool.discard)
 
     async def complete(
-        self, study_instance_uid: str, duplicates: Duplicates, then: Callable[[tuple[Arrival, Admission]], None]
+        self, target: Target, duplicates: Duplicates, then: Callable[[tuple[Arrival, Admission]], None]
     ) -> tuple[Arrival, Admission]:
         """Put the instance in place and into the index; raises what refuses it, leaving nothing of it."""
         while self._writing:
@@ -145,7 +151,7 @@ class Reception:
             raise self._error
         chunks, self._chunks = self._chunks, []
         spool = self._spool
-        spool.study_instance_uid = study_instance_uid
+        spool.target = target
         return await self._workers.disk_then_write(_receive, spool, chunks, self._spooled, duplicates, then=then)
 
     @property
@@ -217,10 +223,10 @@ class Storage:
         )
         return Reception(self._workers, Spool(self._folder, self._rules, claim))
 
-    async def store(self, reception: Reception, *, study_instance_uid: str = "") -> StoreOutcome:
-        """Store what was received; never raises, the outcome tells. `study_instance_uid`: the study it must belong to."""
+    async def store(self, reception: Reception, target: Target = ANYWHERE) -> StoreOutcome:
+        """Store what was received; never raises, the outcome tells. `target`: where it must belong."""
         try:
-            arrival, admission = await reception.complete(study_instance_uid, self._duplicates, self._committed)
+            arrival, admission = await reception.complete(target, self._duplicates, self._committed)
         except ServiceError as error:
             return _refused(reception, error)
         except OSError as error:

@@ -68,6 +68,30 @@ class Claim:
         )
 
 
+@frozen
+class Target:
+    """Where an instance is to belong: a study, the SOP classes of a resource, a UID; empty is any."""
+
+    study_instance_uid: str = ""
+    sop_class_uids: frozenset[str] = frozenset()
+    sop_instance_uid: str = ""
+
+    def check(self, header: Header) -> None:
+        """Raises what refuses an instance that belongs elsewhere."""
+        if self.study_instance_uid and self.study_instance_uid != header.study_instance_uid:
+            raise InvalidRequest("(0020,000D) StudyInstanceUID is not that of the target study", offending=(0x0020000D,))
+        if self.sop_class_uids and header.sop_class_uid not in self.sop_class_uids:
+            raise ElsewhereClass("(0008,0016) SOPClassUID does not belong to this resource", offending=(0x00080016,))
+        if self.sop_instance_uid and self.sop_instance_uid != header.sop_instance_uid:
+            raise InvalidRequest("(0008,0018) SOPInstanceUID is not that of the target", offending=(0x00080018,))
+
+
+class ElsewhereClass(ServiceError):
+    """The SOP class is kept under another resource."""
+
+    status = Status.SOP_CLASS_NOT_SUPPORTED
+
+
 @define(eq=False)
 class Spool:
     """One instance on its way: the spool file that is written, and the digest of its data set."""
@@ -76,8 +100,7 @@ class Spool:
     rules: Rules
     claim: Claim
     path: str = field(init=False)
-    # The study that the instance must belong to; "" is any.
-    study_instance_uid: str = ""
+    target: Target = field(init=False, factory=Target)
     size: int = field(init=False, default=0)
     # Known as soon as it was read, also when the instance is refused then.
     header: Header | None = field(init=False, default=None)
@@ -156,8 +179,7 @@ class Spool:
 
     def _check(self, header: Header, meta: FileMeta) -> None:
         check(header, meta, self.claim, self.rules)
-        if self.study_instance_uid and self.study_instance_uid != header.study_instance_uid:
-            raise InvalidRequest("(0020,000D) StudyInstanceUID is not that of the target study", offending=(0x0020000D,))
+        self.target.check(header)
 
     def _place(self, header: Header, meta: FileMeta) -> Arrival:
         self._close()

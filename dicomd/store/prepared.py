@@ -14,6 +14,7 @@ from attrs import evolve, frozen
 from sqlalchemy import Connection, Integer, bindparam, select
 
 from ..model.attributes import Attributes
+from ..model.non_patient import BY_STORAGE
 from ..model.status import MalformedDataset
 from ..wire import metadata
 from ..wire.decoding import PIXEL_DATA, BulkData
@@ -63,7 +64,10 @@ class Prepared:
 def describe(found: StoredInstance, *, inline_threshold: int = 1024, small: int = _SMALL) -> Description:
     """Read the file of an instance; raises `MalformedDataset` or `OSError`. Memory grows with its header, not its pixels."""
     key = found.key
-    resource = metadata.resource_of(key.study_instance_uid, key.series_instance_uid, key.sop_instance_uid)
+    if found.sop_class_uid in BY_STORAGE:
+        resource = metadata.resource_of_non_patient(BY_STORAGE[found.sop_class_uid].resource, key.sop_instance_uid)
+    else:
+        resource = metadata.resource_of(key.study_instance_uid, key.series_instance_uid, key.sop_instance_uid)
     syntax = found.transfer_syntax_uid
     with open(found.path, "rb") as file:
         if found.size <= small:

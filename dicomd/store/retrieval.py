@@ -90,12 +90,20 @@ _FIRST_OF_STUDY = Statement(_of(*_COLUMNS).where(_IN_STUDY).order_by(*_ORDER).li
 _FIRST_OF_SERIES = Statement(_of(*_COLUMNS).where(_IN_STUDY, _IN_SERIES).order_by(*_ORDER).limit(_MOST).offset(_SKIPPED))
 _ALL_OF_STUDY = Statement(_of(instances.c.id, instances.c.digest).where(_IN_STUDY).order_by(*_ORDER))
 _ALL_OF_SERIES = Statement(_of(instances.c.id, instances.c.digest).where(_IN_STUDY, _IN_SERIES).order_by(*_ORDER))
-_BY_ROW = Statement(_of(*_COLUMNS).where(instances.c.id == bindparam("row")))
+# Of non-patient instances too
+_BY_ROW = Statement(
+    select(*_COLUMNS)
+    .join_from(instances, series, instances.c.series_row == series.c.id, isouter=True)
+    .join(studies, instances.c.study_row == studies.c.id, isouter=True)
+    .where(instances.c.id == bindparam("row"))
+)
 
 
 def _made(folder: Folder, row: Any) -> StoredInstance:
     number, study, one, sop, sop_class, syntax, file, offset, size, digest = row
-    return StoredInstance(number, InstanceKey(study, one, sop), sop_class, syntax, folder.path(file), offset, size, digest)
+    return StoredInstance(
+        number, InstanceKey(study or "", one or "", sop), sop_class, syntax, folder.path(file), offset, size, digest
+    )
 
 
 def find(connection: Connection, folder: Folder, study: str, series: str, instance: str) -> StoredInstance | None:

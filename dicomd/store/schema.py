@@ -161,6 +161,8 @@ Index("names_by_sound", names.c.owner, names.c.sound, names.c.row, sqlite_where=
 Index("series_by_uid", series.c.series_instance_uid)
 Index("series_by_modality", series.c.modality)
 Index("instances_by_uid", instances.c.sop_instance_uid, unique=True)
+_NON_PATIENT = instances.c.study_row.is_(None)
+Index("instances_non_patient", instances.c.sop_class_uid, sqlite_where=_NON_PATIENT, postgresql_where=_NON_PATIENT)
 Index("instances_of_series", instances.c.series_row)
 
 # Modality worklist (PS3.4 K): one row a scheduled procedure step; `attributes` is the whole entry as DICOM JSON.

@@ -42,7 +42,8 @@ def plan(connection: Connection, wanted: Wanted) -> Plan:
 def _statements(wanted: Wanted) -> Iterator[Select[Any]]:
     columns = select(instances.c.id, instances.c.sop_class_uid, instances.c.transfer_syntax_uid)
     if wanted.collection is Collection.NON_PATIENT:
-        base = columns.where(instances.c.study_row.is_(None)).order_by(instances.c.id)
+        ours = instances.c.sop_class_uid.in_(wanted.sop_class_uids)
+        base = columns.where(instances.c.study_row.is_(None), ours).order_by(instances.c.id)
     else:
         base = columns.join_from(instances, series, instances.c.series_row == series.c.id)
         base = base.join(studies, instances.c.study_row == studies.c.id)

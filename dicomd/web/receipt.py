@@ -8,7 +8,7 @@ from attrs import define, field, frozen
 from twisted.internet.defer import Deferred, succeed
 
 from ..model.status import ServiceError, Status, TooLarge
-from ..services.storage import Reception, Source, Storage, StoreOutcome
+from ..services.storage import ANYWHERE, Reception, Source, Storage, StoreOutcome, Target
 
 # Instances of one request that are stored at the same time; the transport pauses while there are more.
 AT_ONCE = 8
@@ -32,7 +32,7 @@ class Receipt:
 
     storage: Storage
     request: Any
-    study: str = ""
+    target: Target = ANYWHERE
     # The most bytes that the body may have; 0 means no limit.
     limit: int = 0
     error: str = ""
@@ -98,7 +98,7 @@ class Receipt:
         while self._waiting and self._storing < AT_ONCE:
             reception, done = self._waiting.popleft()
             self._storing += 1
-            outcome = Deferred.fromCoroutine(self.storage.store(reception, study_instance_uid=self.study))
+            outcome = Deferred.fromCoroutine(self.storage.store(reception, self.target))
             outcome.addBoth(self._stored, done)
 
     def _stored(self, result: Any, done: "Deferred[Result]") -> None:

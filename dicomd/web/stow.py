@@ -14,7 +14,7 @@ from ..model import non_patient
 from ..model.attributes import Attributes, attribute
 from ..model.status import NotAcceptable, Status, TooLarge
 from ..model.transfer_syntaxes import DEFAULT_OF_MEDIA_TYPE
-from ..services.storage import Storage, StoreOutcome
+from ..services.storage import ANYWHERE, Storage, StoreOutcome, Target
 from ..wire import media, native_model
 from ..wire.multipart import MalformedMultipart
 from . import transfer
@@ -81,19 +81,24 @@ class Stow:
             )
         ]
 
-    def receive(self, request: Any, length: int | None, study: str = "") -> Any:
+    def receive(self, request: Any, length: int | None, study: str = "", *, target: Target = ANYWHERE) -> Any:
         """The body's form, chosen by its Content-Type; refused before it is read when the answer could not be given."""
         form, content_type = _form(request)
         _response_type(request)
         if self._most and length is not None and length > self._most:
             raise TooLarge(f"the request has more than {self._most} bytes")
         try:
-            return form(self, Receipt(self._storage, request, study, self._most), content_type)
+            return form(self, Receipt(self._storage, request, Target(study) if study else target, self._most), content_type)
         except MalformedMultipart as error:
             raise HttpError(400, f"Content-Type multipart/related: {error}") from None
 
     async def store(self, request: Any, study: str = "") -> Response:
         """Store Instances Response Module for what arrived (PS3.18 10.5.3)."""
+        response, _ = await self.take(request, study)
+        return response
+
+    async def take(self, request: Any, study: str = "") -> tuple[Response, list[Result]]:
+        """The same, with what became of each instance."""
         if request.receiver is None:
             raise HttpError(400, "the request holds no instance")
         await request.receiver.complete()
@@ -101,7 +106,7 @@ class Stow:
         results: list[Result] = await gatherResults(receipt.results, consumeErrors=True)
         if not results:
             raise HttpError(400, receipt.error or "the request holds no instance")
-        return respond(results, request, study)
+        return respond(results, request, study), results
 
 
 def _form(request: Any) -> tuple[Form, media.MediaType]:

@@ -181,7 +181,7 @@ class Metadata:
         async for chunk in self.bulk.chunks(made.pieces):
             if not reception.write(chunk):
                 await reception.ready()
-        return await self.receipt.storage.store(reception, study_instance_uid=self.receipt.study)
+        return await self.receipt.storage.store(reception, self.receipt.target)
 
 
 def _parse(name: str, data: bytes) -> list[Attributes]:

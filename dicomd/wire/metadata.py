@@ -33,6 +33,11 @@ def resource_of(study_instance_uid: str, series_instance_uid: str, sop_instance_
     return f"{BASE}/studies/{study_instance_uid}/series/{series_instance_uid}/instances/{sop_instance_uid}"
 
 
+def resource_of_non_patient(resource: str, sop_instance_uid: str) -> str:
+    """The URL of a non-patient instance in prepared metadata (PS3.18 12.1)."""
+    return f"{BASE}/{resource}/{sop_instance_uid}"
+
+
 def metadata(data: Buffer, dataset_offset: int, transfer_syntax: str, resource: str, *, inline_threshold: int = 1024) -> Prepared:
     """Prepare the metadata of a Part 10 file of any size, `data` being the whole file (mapped into memory when large)."""
     attributes, bulk, inflated = read(data, dataset_offset, transfer_syntax, resource, inline_threshold=inline_threshold)

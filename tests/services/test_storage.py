@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from dicomd.model.status import ServiceError, Status
 from dicomd.services.hub import EventHub, InstanceStored
-from dicomd.services.storage import Duplicates, Fate, Rules, Source, Storage, StoreOutcome
+from dicomd.services.storage import Duplicates, Fate, Rules, Source, Storage, StoreOutcome, Target
 from dicomd.store import instances, schema
 from dicomd.store.archive import Archive
 from tests.data import pydicom_file
@@ -127,7 +127,7 @@ class StoreTests(StorageCase):
 
     def test_another_study_is_refused(self) -> None:
         """POST /studies/{study} takes only instances of that study; the outcome still names the instance."""
-        outcome = self.store(edited(), study_instance_uid="1.2.3")
+        outcome = self.store(edited(), target=Target("1.2.3"))
         self.assertEqual(outcome.status, Status.IDENTIFIER_MISMATCH)
         self.assertEqual(outcome.sop_class_uid, "1.2.840.10008.5.1.4.1.1.4")
         self.check_consistent()

@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from dicomd.model.status import ServiceError, Status
 from dicomd.store.files import Folder
-from dicomd.store.incoming import Claim, Rules, Spool, read_file
+from dicomd.store.incoming import Claim, Rules, Spool, Target, read_file
 from dicomd.store.instances import Arrival
 from dicomd.wire.elements import file_meta, scan
 from tests.data import pydicom_file, shared, shared_files
@@ -116,8 +116,14 @@ class RefusalTests(SpoolCase):
         other_instance = Claim(meta.sop_class_uid, "1.2.3", meta.transfer_syntax_uid)
         self.assertEqual(self.refused(dataset, other_class).status, Status.IDENTIFIER_MISMATCH)
         self.assertEqual(self.refused(dataset, other_instance).status, Status.IDENTIFIER_MISMATCH)
-        spool = Spool(self.folder, Rules(), Claim(), study_instance_uid="1.2.3")
-        self.assertEqual(self.assertRaises(ServiceError, spool.take, [data]).status, Status.IDENTIFIER_MISMATCH)
+        for target, status in (
+            (Target(study_instance_uid="1.2.3"), Status.IDENTIFIER_MISMATCH),
+            (Target(sop_instance_uid="1.2.3"), Status.IDENTIFIER_MISMATCH),
+            (Target(sop_class_uids=frozenset({"1.2.3"})), Status.SOP_CLASS_NOT_SUPPORTED),
+        ):
+            spool = Spool(self.folder, Rules(), Claim())
+            spool.target = target
+            self.assertEqual(self.assertRaises(ServiceError, spool.take, [data]).status, status)
 
     def test_affected_uid_that_is_none(self) -> None:
         """0117 for the command's own UID."""

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from dicomd.model.identifiers import InstanceKey
 from dicomd.model.status import Busy, Status
-from dicomd.services.storage import Source, StoreOutcome
+from dicomd.services.storage import Source, StoreOutcome, Target
 from dicomd.web.receipt import AT_ONCE
 from dicomd.web.stow import Stow
 
@@ -55,8 +55,8 @@ class FakeStorage:
         self.receptions.append(FakeReception())
         return self.receptions[-1]
 
-    async def store(self, reception: FakeReception, *, study_instance_uid: str = "") -> StoreOutcome:
-        self.studies.append(study_instance_uid)
+    async def store(self, reception: FakeReception, target: Target) -> StoreOutcome:
+        self.studies.append(target.study_instance_uid)
         if self.gates is not None:
             self.gates.append(Deferred())
             await self.gates[-1]

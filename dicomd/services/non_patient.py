@@ -1,0 +1,97 @@
+"""Non-patient instances (PS3.4 GG; PS3.18 12): search and retrieve, for both doors. They are stored by `storage`."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+from attrs import define, frozen
+
+from ..model.attributes import Attributes
+from ..model.content import FileRange
+from ..model.query import Fields, Query
+from ..model.status import Damaged, NoSuchInstance, NotAcceptable
+from ..store import non_patient, stored_metadata
+from ..store.files import Folder
+from ..store.non_patient import Page
+from ..store.prepared import Description, describe
+from ..store.retrieval import StoredInstance
+from ..workers import Workers
+
+EXPLICIT_VR_BIG_ENDIAN = "1.2.840.10008.1.2.2"
+
+
+@frozen
+class Answer:
+    """Matches with what was asked for, and how many follow."""
+
+    matches: tuple[Attributes, ...]
+    remaining: int
+
+
+@define(eq=False)
+class NonPatientInstances:
+    """The palettes, protocols, templates and inventories of the archive."""
+
+    _workers: Workers
+    _folder: Folder
+
+    async def find(self, fields: Mapping[str, Fields], query: Query, limit: int) -> Answer:
+        """The matches from `query.offset`, at most `limit`; `fields`: SOP class -> what is always returned."""
+        matches: list[Attributes] = []
+        passed = 0
+        async for page in self.stream(fields, query):
+            for match in page:
+                if passed >= query.offset and len(matches) < limit:
+                    matches.append(match)
+                passed += 1
+        return Answer(tuple(matches), max(0, passed - query.offset - len(matches)))
+
+    async def stream(
+        self, fields: Mapping[str, Fields], query: Query, *, empty: bool = False
+    ) -> AsyncIterator[tuple[Attributes, ...]]:
+        """All matches in pages, in order of their arrival."""
+        after: int | None = 0
+        while after is not None:
+            page: Page = await self._workers.read(self._page, fields, query, after, empty)
+            yield page.matches
+            after = page.following
+
+    def _page(self, connection: Any, fields: Mapping[str, Fields], query: Query, after: int, empty: bool) -> Page:
+        return non_patient.search(connection, self._folder, fields, query, after, empty=empty)
+
+    async def select(self, sop_classes: Sequence[str], uid: str) -> StoredInstance:
+        """One instance; raises `NoSuchInstance`, or `Damaged` when its file is."""
+        found: StoredInstance | None = await self._workers.read(self._find, sop_classes, uid)
+        if found is None:
+            raise NoSuchInstance("there is no such instance here")
+        return found
+
+    def _find(self, connection: Any, sop_classes: Sequence[str], uid: str) -> StoredInstance | None:
+        found = non_patient.find(connection, self._folder, sop_classes, uid)
+        if found is not None and not found.is_whole:
+            raise Damaged("the stored file is missing or damaged")
+        return found
+
+    async def bulk_data(self, sop_classes: Sequence[str], uid: str, path: str) -> FileRange:
+        """Where the value of an element lies that the metadata refer to; raises `NoSuchInstance`.
+
+        Raises `NotAcceptable` when it does not lie in the file as it is to be answered (deflated or big endian data sets).
+        """
+        found = await self.select(sop_classes, uid)
+        described: Description = await self._workers.disk(describe, found)
+        bulk = described.bulk.get(path)
+        if bulk is None:
+            raise NoSuchInstance("the instance has no such bulk data")
+        if described.inflated or found.transfer_syntax_uid == EXPLICIT_VR_BIG_ENDIAN:
+            raise NotAcceptable("the instance can be had as a whole only")
+        return FileRange(found.path, bulk.offset, bulk.length)
+
+    async def metadata(self, sop_classes: Sequence[str], uid: str) -> Attributes:
+        """The whole data set of one instance in the JSON model."""
+        found = await self.select(sop_classes, uid)
+        attributes: Attributes = await self._workers.read(self._load, found.row)
+        if not attributes:
+            raise Damaged("the stored file cannot be read as a data set")
+        return attributes
+
+    def _load(self, connection: Any, row: int) -> Attributes:
+        return stored_metadata.load(connection, self._folder, [row])[row]
