@@ -15,6 +15,7 @@ from ..model.rendering import RenderingParameters, Viewport
 from ..model.status import NoSuchInstance, ServiceError
 from ..pixels import encode
 from ..pixels.instance import SAMPLE_LIMIT
+from ..pixels.mosaic import is_tiled, mosaic
 from ..pixels.placeholder import placeholder
 from ..pixels.render import render
 from ..store import representatives
@@ -126,5 +127,7 @@ def _picture(subject: Subject, frame: int, viewport: Viewport) -> Any:
     if subject.header.text("00280301") == "YES":
         side = _SIDE_WITH_BURNED_IN_TEXT
         viewport = Viewport(min(viewport.width or side, side), min(viewport.height or side, side))
+    if not frame and is_tiled(subject.instance):
+        return mosaic(subject.instance, viewport)
     index = frame or renditions.representative(subject)
     return render(subject.instance, index - 1, RenderingParameters(viewport=viewport))
