@@ -52,6 +52,7 @@ from .services.rendering import Rendering
 from .services.retrieve import Retrieve
 from .services.storage import Duplicates, Rules, Storage
 from .services.thumbnails import Thumbnails
+from .services.transcoding import Transcoder
 from .services.transfers import Transfers
 from .services.worklist import Worklist
 from .services.worklist_folder import WatchedFolder
@@ -133,6 +134,8 @@ class Server(Service):
         self.retrieve = Retrieve(self.workers, self.archive.folder)
         self.metadata = Metadata(self.workers, self.archive.folder, self.preparation)
         self.metadata.subscribe(self.hub)
+        self.transcoder = Transcoder(self.workers, self.preparation)
+        self.transcoder.subscribe(self.hub)
         self.frames = Frames(self.workers, self.archive.folder, self.preparation)
         self.frames.subscribe(self.hub)
         self._join_rendering()
@@ -174,7 +177,7 @@ class Server(Service):
             *web_modality.ModalityWorklist(self.worklist, self.config.http.max_results).routes(),
             *web_modality.PerformedProcedureSteps(self.performed).routes(),
             *Qido(self.search).routes(),
-            *Wado(self.retrieve, self.workers.disk).routes(),
+            *Wado(self.retrieve, self.transcoder, self.workers.disk).routes(),
             *WadoMetadata(self.metadata, self.workers.disk).routes(),
             *WadoFrames(self.frames, self.workers.disk).routes(),
             *Rendered(self.rendering, self.thumbnails, self.workers.disk).routes(),

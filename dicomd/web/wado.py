@@ -1,22 +1,27 @@
-"""Retrieve instances (PS3.18 10.4.1.1.1): of a study, of a series, or one; multipart, a single part, or an archive of files.
+"""Retrieve instances (PS3.18 10.4.1.1.1): of a study, of a series, or one; multipart, a single part, or a ZIP archive.
 
-What to answer with is negotiated here; where the bytes are, `services.retrieve` knows. Metadata, frames and bulk data are
-resources of their own modules.
+What to answer with is negotiated here; where the bytes are, `services` knows. Metadata, frames and bulk data are resources of
+modules of their own.
 """
 
-from collections.abc import AsyncIterator, Iterable
+import hashlib
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 
-from attrs import define
+from attrs import define, field, frozen
+from twisted.internet.defer import Deferred
 
 from ..model.content import FileRange, Piece, size
-from ..model.status import Damaged, NotAcceptable
+from ..model.status import Damaged, NotAcceptable, Undecodable
 from ..services.retrieve import Retrieve, Selection, StoredInstance, whole_file
+from ..services.transcoding import Transcoded, Transcoder, conceivable
 from ..wire import media, multipart
-from . import transfer
+from . import syntaxes, transfer
 from .problems import HttpError
 from .responses import Response, warning
 from .routes import Parameter, Route
+from .zipping import ZipWriter
 
 LEVELS = (
     ("/studies/{study}", "a study"),
@@ -28,6 +33,44 @@ ACCEPT = Parameter("accept", "media types, instead of the Accept header")
 CACHED = ("Cache-Control", "private, max-age=3600")
 REVALIDATED = ("Cache-Control", "private, no-cache")
 VARY = ("Vary", "Accept")
+# Instances of one answer that are decoded at the same time: the one that is sent next, and one ahead.
+_AHEAD = 2
+# Instances with what they are sent as: None means as they are stored.
+Opened = AsyncIterator[tuple[StoredInstance, Transcoded | None]]
+
+
+@frozen
+class Plan:
+    """What an answer will be: its form, and by stored transfer syntax the ones to send instances in, best first."""
+
+    offer: str
+    wanted: media.MediaType
+    _options: dict[str, tuple[str, ...]] = field(factory=dict)
+
+    def options(self, found: StoredInstance) -> tuple[str, ...]:
+        """The transfer syntaxes that the client takes and that this instance may become."""
+        stored = found.transfer_syntax_uid
+        known = self._options.get(stored)
+        if known is None:
+            listed = (
+                (stored, *self.wanted.transfer_syntaxes) if self.offer == media.ZIP and not self.wanted.transfer_syntaxes else ()
+            )
+            listed = listed or syntaxes.of_instances(self.wanted, stored)
+            known = self._options[stored] = tuple(uid for uid in listed if conceivable(stored, uid))
+        return known
+
+    def left_out(self, selection: Selection) -> list[StoredInstance]:
+        """Those of the first page that cannot be had in anything the client takes."""
+        return [found for found in selection.page if not self.options(found)]
+
+    def is_as_stored(self, selection: Selection) -> bool:
+        """Whether everything on the first page goes out as it is."""
+        return all(self.options(found)[:1] == (found.transfer_syntax_uid,) for found in selection.page)
+
+    @property
+    def mark(self) -> str:
+        """Stands in entity tags for what is not as stored."""
+        return hashlib.sha256(repr(self.wanted.transfer_syntaxes).encode()).hexdigest()[:8]
 
 
 @define(eq=False)
@@ -35,6 +78,7 @@ class Wado:
     """The resources that answer with whole instances."""
 
     _retrieve: Retrieve
+    _transcoder: Transcoder
     _disk: transfer.Disk
 
     def routes(self) -> list[Route]:
@@ -47,71 +91,168 @@ class Wado:
                 service="retrieve",
                 section="PS3.18 10.4.1.1.1",
                 parameters=(ACCEPT,),
-                produces=(media.MULTIPART_DICOM, media.DICOM) if "instances/" in path else (media.MULTIPART_DICOM,),
+                produces=_offers("instances/" in path),
                 statuses=(200, 206, 304, 400, 404, 406, 410, 416, 500),
             )
             for path, what in LEVELS
         ]
 
     async def get(self, request: Any, study: str, series: str = "", instance: str = "") -> Response:
-        """The instances, each in the transfer syntax that the client asked for (PS3.18 8.7.3)."""
-        offers = (media.MULTIPART_DICOM, media.DICOM) if instance else (media.MULTIPART_DICOM,)
-        chosen = next(iter(transfer.accept(request).candidates(offers)), None)
-        if chosen is None:
+        """The instances, each in a transfer syntax that the client takes (PS3.18 8.7.3)."""
+        offers = _offers(bool(instance))
+        plans = [
+            Plan(offer, wanted)
+            for offer, wanted in transfer.accept(request).candidates(offers)
+            if offer != media.ZIP or wanted.name == media.ZIP
+        ]
+        if not plans:
             raise NotAcceptable(f"this resource can be had as {' or '.join(offers)}")
         selection = await self._retrieve.select(study, series, instance)
-        etag = f'"{selection.tag}"'
-        headers = [("ETag", etag), VARY, CACHED if instance else REVALIDATED]
-        if not selection.damaged and transfer.not_modified(request, etag):
+        for plan in sorted(plans, key=lambda plan: len(plan.left_out(selection))):
+            if len(plan.left_out(selection)) == len(selection.page):
+                continue
+            try:
+                return await self._answer(request, selection, plan, single=bool(instance))
+            except (Undecodable, NotAcceptable):
+                continue
+        stored = ", ".join(sorted({found.transfer_syntax_uid for found in selection.page}))
+        raise NotAcceptable(f"there is nothing in the transfer syntaxes asked for; stored: {stored}")
+
+    async def _answer(self, request: Any, selection: Selection, plan: Plan, *, single: bool) -> Response:
+        as_stored = plan.is_as_stored(selection)
+        etag = f'"{selection.tag}"' if as_stored else f'"{selection.tag}-{plan.mark}"'
+        headers = [("ETag", etag), VARY, CACHED if single else REVALIDATED]
+        missing = len(selection.damaged) + len(plan.left_out(selection))
+        if not missing and transfer.not_modified(request, etag):
             return Response(304, headers=headers)
-        if chosen[0] == media.DICOM:
-            return self._single(request, selection, headers)
-        return self._multipart(request, selection, headers)
-
-    def _single(self, request: Any, selection: Selection, headers: list[tuple[str, str]]) -> Response:
-        found = selection.page[0]
-        content_type = f"{media.DICOM}; transfer-syntax={found.transfer_syntax_uid}"
-        headers.append(("Content-Location", url(request, found)))
-        return ranged(request, _content(selection), content_type, headers, self._disk)
-
-    def _multipart(self, request: Any, selection: Selection, headers: list[tuple[str, str]]) -> Response:
         base = request.door.urls.base(request)
-        status = 200
-        if selection.damaged:
-            headers.append(warning(base, f"{len(selection.damaged)} instances cannot be read and are left out"))
-            status = 206
-        boundary = multipart.boundary() if selection.damaged else selection.tag
-        content_type = multipart.content_type(media.DICOM, boundary)
-        if selection.following:
-            body = transfer.Streamed(self._stream(selection, base, boundary))
-            return Response(status, body, content_type, headers)
-        content = _content(selection)
-        parts = ((_head(base, found), content or [whole_file(found)]) for found in selection.page)
-        _, pieces = transfer.multipart_response(parts, boundary)
-        if status == 206:
-            return Response(status, transfer.Pieces(pieces, self._disk), content_type, headers)
+        if missing:
+            headers.append(warning(base, f"{missing} instances cannot be had and are left out"))
+        if single:
+            return await self._single(request, base, selection, plan, headers)
+        if plan.offer == media.ZIP:
+            body = transfer.Streamed(self._zip(selection, plan))
+            return Response(206 if missing else 200, body, media.ZIP, headers)
+        if as_stored and not selection.following:
+            return self._stored(request, base, selection, headers)
+        boundary = multipart.boundary()
+        body = transfer.Streamed(self._parts(base, boundary, self._opened(selection, plan)))
+        return Response(206 if missing else 200, body, multipart.content_type(media.DICOM, boundary), headers)
+
+    async def _single(
+        self, request: Any, base: str, selection: Selection, plan: Plan, headers: list[tuple[str, str]]
+    ) -> Response:
+        """One instance, as it is or as the only part. That it cannot be had as asked for is known before it begins."""
+        found = selection.page[0]
+        made = await self._open(found, plan.options(found))
+        uid = made.transfer_syntax_uid if made is not None else found.transfer_syntax_uid
+        boundary = selection.tag
+        is_part = plan.offer == media.MULTIPART_DICOM
+        content_type = multipart.content_type(media.DICOM, boundary) if is_part else _label(uid)
+        if not is_part:
+            headers.append(("Content-Location", _url(base, found)))
+        if made is not None and not made.whole:
+            chunks = self._parts(base, boundary, _only(found, made)) if is_part else _pieces(made)
+            return Response(200, transfer.Streamed(chunks), content_type, headers)
+        pieces: list[Piece] = [made.beginning] if made is not None else [selection.content or whole_file(found)]
+        if is_part:
+            _, pieces = transfer.multipart_response([(_head(base, found, uid), pieces)], boundary)
         return ranged(request, pieces, content_type, headers, self._disk)
 
-    async def _stream(self, selection: Selection, base: str, boundary: str) -> AsyncIterator[bytes]:
-        """A body of any length. What cannot be read is left out, and the body broken off at its end, so that it shows."""
-        damaged, first = bool(selection.damaged), True
-        async for page in self._pages(selection):
-            damaged = damaged or bool(page.damaged)
-            pieces: list[Piece] = []
-            for found in page.page:
-                head = {**_head(base, found), "Content-Length": str(found.size)}
-                pieces += (multipart.part_head(boundary, head, first=first), whole_file(found))
-                first = False
-            async for chunk in transfer.chunks(pieces, self._disk):
+    def _stored(self, request: Any, base: str, selection: Selection, headers: list[tuple[str, str]]) -> Response:
+        """A body of known length, of which parts can be asked for."""
+        parts = ((_head(base, found, found.transfer_syntax_uid), [whole_file(found)]) for found in selection.page)
+        boundary = multipart.boundary() if selection.damaged else selection.tag
+        _, pieces = transfer.multipart_response(parts, boundary)
+        content_type = multipart.content_type(media.DICOM, boundary)
+        if selection.damaged:
+            return Response(206, transfer.Pieces(pieces, self._disk), content_type, headers)
+        return ranged(request, pieces, content_type, headers, self._disk)
+
+    async def _parts(self, base: str, boundary: str, opened: Opened) -> AsyncIterator[bytes]:
+        """A multipart body of any length."""
+        first = True
+        async for found, made in opened:
+            uid = made.transfer_syntax_uid if made is not None else found.transfer_syntax_uid
+            head = _head(base, found, uid)
+            if made is None or made.whole:
+                head["Content-Length"] = str(found.size if made is None else len(made.beginning))
+            yield multipart.part_head(boundary, head, first=first)
+            first = False
+            async for chunk in self._bytes(found, made):
                 yield chunk
-        if damaged:
-            raise Damaged("instances that cannot be read were left out")
         yield multipart.closing(boundary)
+
+    async def _zip(self, selection: Selection, plan: Plan) -> AsyncIterator[bytes]:
+        archive = ZipWriter()
+        async for found, made in self._opened(selection, plan):
+            key = found.key
+            yield archive.begin(f"{key.study_instance_uid}/{key.series_instance_uid}/{key.sop_instance_uid}.dcm")
+            async for chunk in self._bytes(found, made):
+                yield archive.add(chunk)
+            yield archive.end()
+        yield archive.close()
+
+    async def _opened(self, selection: Selection, plan: Plan) -> Opened:
+        """Each instance with what it is made of, one ahead. What cannot be had is left out; when that was not known before the
+        answer began, it is broken off at its end, so that it shows."""
+        failed, known = 0, len(selection.damaged) + len(plan.left_out(selection))
+        async for page in self._pages(selection):
+            failed += len(page.damaged)
+            todo, ahead = deque(page.page), deque[tuple[StoredInstance, Deferred[Any]]]()
+            try:
+                while todo or ahead:
+                    while todo and len(ahead) < _AHEAD:
+                        found = todo.popleft()
+                        ahead.append((found, Deferred.fromCoroutine(self._open(found, plan.options(found)))))
+                    found, opening = ahead.popleft()
+                    try:
+                        made = await opening
+                    except (Undecodable, NotAcceptable, Damaged):
+                        failed += 1
+                        continue
+                    yield found, made
+            finally:
+                for _found, opening in ahead:
+                    opening.addErrback(lambda _: None)
+        if failed > known or (failed and selection.following):
+            raise Damaged(f"{failed} instances were left out")
+
+    async def _open(self, found: StoredInstance, options: Sequence[str]) -> Transcoded | None:
+        """What an instance is sent as: None means as stored. Raises what kept it from the last of the options."""
+        failure: Undecodable | NotAcceptable = NotAcceptable("the instance cannot be had in what is acceptable")
+        for uid in options:
+            if uid == found.transfer_syntax_uid:
+                return None
+            try:
+                return await self._transcoder.begin(found, uid)
+            except (Undecodable, NotAcceptable) as error:
+                failure = error
+        raise failure
+
+    async def _bytes(self, found: StoredInstance, made: Transcoded | None) -> AsyncIterator[bytes]:
+        source = transfer.chunks([whole_file(found)], self._disk) if made is None else _pieces(made)
+        async for chunk in source:
+            yield chunk
 
     async def _pages(self, selection: Selection) -> AsyncIterator[Selection]:
         yield selection
         async for page in self._retrieve.following(selection):
             yield page
+
+
+def _offers(single: bool) -> tuple[str, ...]:
+    return (media.MULTIPART_DICOM, media.DICOM) if single else (media.MULTIPART_DICOM, media.ZIP)
+
+
+async def _only(found: StoredInstance, made: Transcoded) -> Opened:
+    yield found, made
+
+
+async def _pieces(made: Transcoded) -> AsyncIterator[bytes]:
+    yield made.beginning
+    async for piece in made.rest:
+        yield piece
 
 
 def url(request: Any, found: StoredInstance) -> str:
@@ -124,18 +265,12 @@ def _url(base: str, found: StoredInstance) -> str:
     return f"{base}/studies/{key.study_instance_uid}/series/{key.series_instance_uid}/instances/{key.sop_instance_uid}"
 
 
-def _head(base: str, found: StoredInstance) -> dict[str, str]:
-    return {
-        "Content-Type": f"{media.DICOM}; transfer-syntax={found.transfer_syntax_uid}",
-        "Content-Location": _url(base, found),
-    }
+def _label(transfer_syntax_uid: str) -> str:
+    return f"{media.DICOM}; transfer-syntax={transfer_syntax_uid}"
 
 
-def _content(selection: Selection) -> list[Piece]:
-    """The bytes of the only instance: read already, or where they are."""
-    if len(selection.page) != 1:
-        return []
-    return [selection.content or whole_file(selection.page[0])]
+def _head(base: str, found: StoredInstance, transfer_syntax_uid: str) -> dict[str, str]:
+    return {"Content-Type": _label(transfer_syntax_uid), "Content-Location": _url(base, found)}
 
 
 def ranged(

@@ -1,11 +1,25 @@
 """Retrieve instances: as stored, byte for byte, at every level."""
 
+import io
+import zipfile
+
+from pydicom import dcmread
+from pydicom.pixels import pixel_array
 from twisted.internet.defer import ensureDeferred
 
+from dicomd.model.transfer_syntaxes import (
+    DEFLATED,
+    EXPLICIT_LITTLE,
+    HTJ2K_LOSSLESS,
+    JPEG_2000_LOSSLESS,
+    JPEG_LS_LOSSLESS,
+    RLE_LOSSLESS,
+)
 from dicomd.web.routes import Route
 from dicomd.web.wado import Wado
+from tests import data
 from tests.archive import ArchiveCase, edited, parts
-from tests.web.harness import Connection, encode
+from tests.web.harness import Answer, Connection, encode
 
 ANY = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 STUDY, SERIES = "1.2.3", "1.2.3.4"
@@ -24,7 +38,7 @@ class WadoCase(ArchiveCase):
             self.outcome = self.store(self.files[sop])
 
     def rows(self) -> list[Route]:
-        return Wado(self.retrieve, self.workers.disk).routes()
+        return Wado(self.retrieve, self.transcoder, self.workers.disk).routes()
 
 
 class LevelTests(WadoCase):
@@ -110,6 +124,118 @@ class LevelTests(WadoCase):
         answer = self.get(f"/studies/{STUDY}", "application/dicom")
         self.assertEqual(answer.status, 406)
         self.assertIn("multipart/related", answer.json["detail"])
+
+
+class TranscodeTests(WadoCase):
+    """An instance of each kind of syntax, in a study of their own."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.stored = {}
+        for number, name in enumerate(
+            ("MR_small.dcm", "MR_small_jp2klossless.dcm", "MR_small_bigendian.dcm", "MR_small_RLE.dcm")
+        ):
+            sop = f"1.2.4.4.{number}"
+            changes = {"StudyInstanceUID": "1.2.4", "SeriesInstanceUID": "1.2.4.4", "InstanceNumber": number}
+            self.stored[sop] = edited(name, SOPInstanceUID=sop, **changes)
+            self.store(self.stored[sop])
+        self.pixels = dcmread(data.pydicom_file("MR_small.dcm")).PixelData
+
+    def syntaxes(self, answer: Answer) -> list[str]:
+        self.assertEqual(answer.status, 200, answer.body[:200])
+        found = parts(answer)
+        for head, content in found:
+            dataset = dcmread(io.BytesIO(content))
+            self.assertIn(dataset.file_meta.TransferSyntaxUID, head["content-type"])
+            self.assertEqual(pixel_array(dataset).astype("<i2").tobytes(), self.pixels)
+        return [head["content-type"].partition("transfer-syntax=")[2] for head, _ in found]
+
+    def test_explicit_little_by_default(self) -> None:
+        """A client that names no transfer syntax gets Explicit VR Little Endian."""
+        for accept in ('multipart/related; type="application/dicom"', "multipart/related; type=application/dicom", "*/*", ""):
+            self.assertEqual(self.syntaxes(self.get("/studies/1.2.4", accept)), [EXPLICIT_LITTLE] * 4)
+
+    def test_as_stored(self) -> None:
+        """The one that takes any gets each as it is stored."""
+        found = parts(self.get("/studies/1.2.4", ANY))
+        self.assertEqual([content for _, content in found], list(self.stored.values()))
+
+    def test_made(self) -> None:
+        """A lossless syntax is made of all of them."""
+        for uid in (RLE_LOSSLESS, JPEG_LS_LOSSLESS, JPEG_2000_LOSSLESS, HTJ2K_LOSSLESS, DEFLATED):
+            accept = f'multipart/related; type="application/dicom"; transfer-syntax={uid}'
+            self.assertEqual(self.syntaxes(self.get("/studies/1.2.4", accept)), [uid] * 4)
+
+    def test_preferences(self) -> None:
+        """Several ranges: the one of the highest quality that can be had."""
+        kind = 'multipart/related; type="application/dicom"; transfer-syntax='
+        accept = f"{kind}1.2.840.10008.1.2.4.50, {kind}{RLE_LOSSLESS};q=0.5, {kind}{JPEG_LS_LOSSLESS};q=0.7"
+        self.assertEqual(self.syntaxes(self.get("/studies/1.2.4", accept)), [JPEG_LS_LOSSLESS] * 4)
+
+    def test_single(self) -> None:
+        """One instance, as a part or as it is, with its length."""
+        path = "/studies/1.2.4/series/1.2.4.4/instances/1.2.4.4.1"
+        answer = self.get(path, "application/dicom")
+        self.assertEqual(answer.headers["content-type"], f"application/dicom; transfer-syntax={EXPLICIT_LITTLE}")
+        self.assertEqual(dcmread(io.BytesIO(answer.body)).PixelData, self.pixels)
+        again = self.get(path, 'multipart/related; type="application/dicom"')
+        self.assertEqual(parts(again)[0][1], answer.body)
+        self.assertIn("content-length", again.headers)
+        self.assertNotEqual(again.headers["etag"], self.get(path, ANY).headers["etag"])
+
+    def test_large(self) -> None:
+        """What is made in several pieces is sent as it comes into being."""
+        outcome = self.store(data.shared("multiframe/US-PAL-8-10x-echo.dcm").read_bytes())
+        assert outcome.key is not None
+        key = outcome.key
+        path = f"/studies/{key.study_instance_uid}/series/{key.series_instance_uid}/instances/{key.sop_instance_uid}"
+        for accept in ("application/dicom", 'multipart/related; type="application/dicom"'):
+            answer = self.get(path, accept)
+            self.assertNotIn("content-length", answer.headers)
+            content = parts(answer)[0][1] if "multipart" in accept else answer.body
+            self.assertEqual(len(dcmread(io.BytesIO(content)).PixelData), 430 * 600 * 10)
+
+    def test_undecodable(self) -> None:
+        """What cannot be decoded comes as it is stored when nothing else was asked for, else 406."""
+        key = self.store(edited("JPEG2000-embedded-sequence-delimiter.dcm")).key
+        assert key is not None
+        path = f"/studies/{key.study_instance_uid}"
+        ((head, _),) = parts(self.get(path, 'multipart/related; type="application/dicom"'))
+        self.assertIn("1.2.840.10008.1.2.4.91", head["content-type"])
+        path += f"/series/{key.series_instance_uid}/instances/{key.sop_instance_uid}"
+        answer = self.get(path, f'multipart/related; type="application/dicom"; transfer-syntax={EXPLICIT_LITTLE}')
+        self.assertEqual(answer.status, 406)
+        self.assertIn("1.2.840.10008.1.2.4.91", answer.json["detail"])
+
+    def test_partly(self) -> None:
+        """Of a study of which only some can be had, those, with 206."""
+        sop = {"StudyInstanceUID": "1.2.4", "SeriesInstanceUID": "1.2.4.5", "SOPInstanceUID": "1.2.4.5.1"}
+        path = sorted(data.shared("video").glob("*.dcm"))[0]
+        dataset = dcmread(path)
+        for keyword, value in sop.items():
+            setattr(dataset, keyword, value)
+        dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+        buffer = io.BytesIO()
+        dataset.save_as(buffer)
+        self.store(buffer.getvalue())
+        answer = self.get("/studies/1.2.4", f'multipart/related; type="application/dicom"; transfer-syntax={EXPLICIT_LITTLE}')
+        self.assertEqual((answer.status, len(parts(answer))), (206, 4))
+        self.assertEqual(len(parts(self.get("/studies/1.2.4", 'multipart/related; type="application/dicom"'))), 5)
+
+    def test_zip(self) -> None:
+        """An archive of the files, as stored or transcoded."""
+        answer = self.get("/studies/1.2.4", "application/zip")
+        self.assertEqual(answer.headers["content-type"], "application/zip")
+        with zipfile.ZipFile(io.BytesIO(answer.body)) as archive:
+            self.assertIsNone(archive.testzip())
+            self.assertEqual(
+                {name: archive.read(name) for name in archive.namelist()},
+                {f"1.2.4/1.2.4.4/{sop}.dcm": content for sop, content in self.stored.items()},
+            )
+        made = self.get("/studies/1.2.4", f"application/zip; transfer-syntax={EXPLICIT_LITTLE}")
+        with zipfile.ZipFile(io.BytesIO(made.body)) as archive:
+            for name in archive.namelist():
+                self.assertEqual(dcmread(io.BytesIO(archive.read(name))).PixelData, self.pixels)
 
 
 class DamageTests(WadoCase):
