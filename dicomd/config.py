@@ -16,7 +16,7 @@ import attrs
 from attrs import field, fields, frozen
 
 from .model.identifiers import is_ae_title, is_uid
-from .model.offerings import HTTP_SERVICES
+from .model.offerings import DIMSE_SERVICES, HTTP_SERVICES
 
 Check = Callable[[Any], bool]
 
@@ -107,6 +107,7 @@ class DimseConfig:
     artim_timeout: float = _at_least(30.0, 1)
     idle_timeout: float = _at_least(600.0, 1)
     response_timeout: float = _at_least(60.0, 1)
+    off: tuple[str, ...] = _each((), f"one of {', '.join(DIMSE_SERVICES)}", lambda v: v in DIMSE_SERVICES)
     max_pdu: int = _checked(131072, "0 (no limit) or 4096 to 1073741824 bytes", lambda v: v == 0 or 4096 <= v <= 1 << 30)
 
 

@@ -189,7 +189,7 @@ class Server(Service):
         storage = StorageProvider(self.storage, accept_unknown=dimse.accept_unknown_storage)
         most = dimse.move_associations
         retrieval = Retrieval(self.transfers, self.connector, self.peers, self.reactor, most_associations=most)
-        return [
+        offered = [
             *Verification().services(),
             *storage.services(),
             *retrieval.services(),
@@ -198,6 +198,7 @@ class Server(Service):
             *dimse_modality.ModalityWorklist(self.worklist).services(),
             *dimse_modality.PerformedProcedureSteps(self.performed).services(),
         ]
+        return [row for row in offered if row.name not in dimse.off]
 
     def _dimse_tables(self) -> list[Table]:
         return [Table("SOP classes of the DIMSE door", description.COLUMNS, description.rows(self._dimse_services()))]

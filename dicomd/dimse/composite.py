@@ -43,6 +43,7 @@ class StorageProvider:
                 extended=lambda offered: _STORAGE_ABILITIES,
                 claims=self._claims,
                 sinks={CommandField.C_STORE: self.begin},
+                name="store",
             )
         ]
 

@@ -1,19 +1,25 @@
 """What the DIMSE door offers, as rows for people (PS3.2), made of the dispatch table."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from pydicom.config import IGNORE
 from pydicom.uid import UID
 
+from ..wire import sop_classes
 from ..wire.messages import CommandField
+from ..wire.pdu import UserInformation
 from .service import Service
 
 COLUMNS = ("SOP Class", "UID", "Operations", "Roles of the peer", "Transfer syntaxes")
 
 
-def rows(services: Iterable[Service]) -> list[tuple[str, ...]]:
+def rows(services: Sequence[Service]) -> list[tuple[str, ...]]:
     """One row for each SOP class, sorted by name."""
-    return sorted(_row(uid, service) for service in services for uid in service.sop_class_uids)
+    found = [(uid, service) for service in services for uid in service.sop_class_uids]
+    for service in services:
+        if service.claims is not None:
+            found += ((uid, service) for uid in sop_classes.storage_classes() if service.claims(uid, UserInformation()))
+    return sorted(_row(uid, service) for uid, service in found)
 
 
 def _row(uid: str, service: Service) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ class ModalityWorklist:
 
     def services(self) -> list[Service]:
         """One row."""
-        return [Service((WORKLIST,), {CommandField.C_FIND: self.find}, extended=negotiated)]
+        return [Service((WORKLIST,), {CommandField.C_FIND: self.find}, extended=negotiated, name="worklist")]
 
     async def find(self, association: Association, message: Message) -> None:
         """One Pending for each scheduled step; C-CANCEL is looked for between them."""
@@ -70,8 +70,8 @@ class PerformedProcedureSteps:
         """PS3.4 F.7 and F.8; the events of F.9 go out on associations of their own."""
         changes = {CommandField.N_CREATE: self.create, CommandField.N_SET: self.set}
         return [
-            Service((SOP_CLASS_UID,), normalized(changes)),
-            Service((RETRIEVE_SOP_CLASS_UID,), normalized({CommandField.N_GET: self.get})),
+            Service((SOP_CLASS_UID,), normalized(changes), name="performed-steps"),
+            Service((RETRIEVE_SOP_CLASS_UID,), normalized({CommandField.N_GET: self.get}), name="performed-steps"),
         ]
 
     async def create(self, invocation: Invocation) -> Outcome:

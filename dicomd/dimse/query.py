@@ -40,7 +40,7 @@ class QueryProvider:
 
     def services(self) -> list[Service]:
         """One row for all models."""
-        return [Service(tuple(MODELS), {CommandField.C_FIND: self.find}, extended=echo_bits(_ABILITIES))]
+        return [Service(tuple(MODELS), {CommandField.C_FIND: self.find}, extended=echo_bits(_ABILITIES), name="find")]
 
     async def find(self, association: Association, message: Message) -> None:
         """PS3.4 C.4.1.3: one Pending for each match, then the end; C-CANCEL is looked for between them."""

@@ -101,11 +101,11 @@ class Retrieval:
         rows = []
         for root, levels in _MODELS.items():
             move, get = partial(self.move, levels), partial(self.get, levels)
-            rows.append(Service((f"{root}.2",), {CommandField.C_MOVE: move}, extended=_EXTENDED))
-            rows.append(Service((f"{root}.3",), {CommandField.C_GET: get}, extended=_EXTENDED))
+            rows.append(Service((f"{root}.2",), {CommandField.C_MOVE: move}, extended=_EXTENDED, name="move"))
+            rows.append(Service((f"{root}.3",), {CommandField.C_GET: get}, extended=_EXTENDED, name="get"))
         for model in non_patient.MODELS:
-            rows.append(Service((model.move,), {CommandField.C_MOVE: partial(self.move, ())}))
-            rows.append(Service((model.get,), {CommandField.C_GET: partial(self.get, ())}))
+            rows.append(Service((model.move,), {CommandField.C_MOVE: partial(self.move, ())}, name="non-patient"))
+            rows.append(Service((model.get,), {CommandField.C_GET: partial(self.get, ())}, name="non-patient"))
         return rows
 
     async def get(self, levels: Sequence[Level], association: Association, message: Message) -> None:

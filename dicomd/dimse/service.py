@@ -65,7 +65,8 @@ class Service:
 
     `transfer_syntaxes`: those accepted, `ANY` for all. `requestor_scu` and `requestor_scp`: the roles a peer may take
     (PS3.7 D.3.3.4). `extended`: extended negotiation, see `negotiation.Capability`. `command_classes`: what commands may name
-    besides the negotiated SOP class (UPS, meta SOP classes). `claims`: takes further SOP classes that no row names.
+    besides the negotiated SOP class (UPS, meta SOP classes). `name`, of `model.offerings.DIMSE_SERVICES`, is what `[dimse] off`
+    switches off. `claims`: takes further SOP classes that no row names.
     `sinks`: for these commands the data set is not collected but flows into what the factory gives.
     """
 
@@ -79,6 +80,7 @@ class Service:
     claims: Callable[[str, UserInformation], bool] | None = None
     sinks: Mapping[int, SinkFactory] = field(factory=dict)
     largest_dataset: int = LARGEST_DATASET
+    name: str = ""
 
 
 class Services:

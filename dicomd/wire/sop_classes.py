@@ -2,6 +2,7 @@
 
 from functools import lru_cache
 
+from pydicom._uid_dict import UID_dictionary
 from pydicom.config import IGNORE
 from pydicom.uid import UID
 
@@ -26,6 +27,11 @@ def is_storage(uid: str) -> bool:
     if entry.name == uid:
         return uid.startswith(_STORAGE_ROOT)
     return entry.type == "SOP Class" and "Storage" in entry.name and not entry.name.startswith(_NOT_STORAGE)
+
+
+def storage_classes() -> list[str]:
+    """The storage SOP classes of the registry."""
+    return [uid for uid in UID_dictionary if is_storage(uid)]
 
 
 def may_be_storage(uid: str) -> bool:

@@ -6,13 +6,14 @@ from lxml import etree
 from twisted.internet import reactor
 from twisted.trial.unittest import SynchronousTestCase
 
-from dicomd.config import Config, StoreConfig
-from dicomd.model.offerings import HTTP_SERVICES
+from dicomd.config import Config, DimseConfig, StoreConfig
+from dicomd.model.offerings import DIMSE_SERVICES, HTTP_SERVICES
 from dicomd.tap import Server
 from dicomd.web.capabilities import Capabilities, Table
 from dicomd.web.openapi import operation_id, plain_path
 from dicomd.web.responses import Response
 from dicomd.web.routes import ARGUMENTS, Parameter, Route
+from dicomd.wire.sop_classes import VERIFICATION
 
 from .harness import Answer, ask, make_door
 
@@ -119,8 +120,8 @@ class WholeServerTests(SynchronousTestCase):
     """The route table of the server as it is."""
 
     def setUp(self) -> None:
-        server = Server(Config(store=StoreConfig(path=self.mktemp())), reactor)
-        self.door = server.web
+        self.server = Server(Config(store=StoreConfig(path=self.mktemp())), reactor)
+        self.door = self.server.web
 
     def test_every_row_is_documented(self) -> None:
         """Each row and method has an operation of its own, a summary, known arguments and a service that can be off."""
@@ -134,6 +135,21 @@ class WholeServerTests(SynchronousTestCase):
                 operation = document["paths"][plain_path(row)][method.lower()]
                 self.assertNotIn(operation["operationId"], seen)
                 seen.add(operation_id(row, method))
+
+    def test_every_sop_class_is_on_the_page(self) -> None:
+        """The other door's rows are there too, each with a name under which it can be off."""
+        page = ask(self.door, "GET", "/dicom-web/conformance").body.decode()
+        for row in self.server._dimse_services():
+            self.assertTrue(row.name in DIMSE_SERVICES or VERIFICATION in row.sop_class_uids, row.sop_class_uids)
+            for uid in row.sop_class_uids or ("1.2.840.10008.5.1.4.1.1.4",):
+                self.assertIn(f"<td>{uid}</td>", page)
+
+    def test_off(self) -> None:
+        """What is off at the DIMSE door is not announced."""
+        config = Config(store=StoreConfig(path=self.mktemp()), dimse=DimseConfig(off=("worklist", "store")))
+        page = ask(Server(config, reactor).web, "GET", "/dicom-web/conformance").body.decode()
+        self.assertNotIn("<td>1.2.840.10008.5.1.4.1.1.4</td>", page)
+        self.assertNotIn("<td>1.2.840.10008.5.1.4.31</td>", page)
 
     def test_every_row_is_on_the_page_and_in_the_wadl(self) -> None:
         """So it is in the other forms."""
