@@ -34,7 +34,7 @@ from .dimse.outbound import Connector, DimseSender
 from .dimse.query import QueryProvider
 from .dimse.retrieve import Retrieval
 from .dimse.service import Service as DimseService
-from .dimse.service import Services
+from .dimse.service import Services, offered
 from .mllp import listener as mllp
 from .model.identifiers import Peer
 from .model.scheduled_steps import ScheduledState
@@ -189,8 +189,7 @@ class Server(Service):
         storage = StorageProvider(self.storage, accept_unknown=dimse.accept_unknown_storage)
         most = dimse.move_associations
         retrieval = Retrieval(self.transfers, self.connector, self.peers, self.reactor, most_associations=most)
-        offered = [
-            *Verification().services(),
+        rows = [
             *storage.services(),
             *retrieval.services(),
             *QueryProvider(self.search, self.config.dimse.ae_title).services(),
@@ -198,7 +197,7 @@ class Server(Service):
             *dimse_modality.ModalityWorklist(self.worklist).services(),
             *dimse_modality.PerformedProcedureSteps(self.performed).services(),
         ]
-        return [row for row in offered if row.name not in dimse.off]
+        return [*Verification().services(), *offered(rows, dimse.off)]
 
     def _dimse_tables(self) -> list[Table]:
         return [Table("SOP classes of the DIMSE door", description.COLUMNS, description.rows(self._dimse_services()))]

@@ -22,7 +22,7 @@ class NonPatientQuery:
 
     def services(self) -> list[Service]:
         """One row for all models."""
-        return [Service(tuple(BY_FIND), {CommandField.C_FIND: self.find})]
+        return [Service(tuple(BY_FIND), {CommandField.C_FIND: self.find}, name="non-patient")]
 
     async def find(self, association: Association, message: Message) -> None:
         """One Pending for each match; C-CANCEL is looked for between them."""

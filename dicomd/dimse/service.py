@@ -5,11 +5,12 @@ Each service of the door has a class with `services() -> list[Service]`; the lis
 whose status, comment and offending elements then are the response.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import define, field, frozen
 
+from ..model.offerings import DIMSE_SERVICES
 from ..model.status import ServiceError
 from ..wire.messages import Command
 from ..wire.negotiation import NATIVE, Context
@@ -81,6 +82,15 @@ class Service:
     sinks: Mapping[int, SinkFactory] = field(factory=dict)
     largest_dataset: int = LARGEST_DATASET
     name: str = ""
+
+
+def offered(rows: Iterable[Service], off: Collection[str]) -> list[Service]:
+    """The rows of the services that are not off; ValueError for one that cannot be switched off."""
+    found = list(rows)
+    for row in found:
+        if row.name not in DIMSE_SERVICES:
+            raise ValueError(f"the service of {', '.join(row.sop_class_uids)} has no name of model.offerings.DIMSE_SERVICES")
+    return [row for row in found if row.name not in off]
 
 
 class Services:
