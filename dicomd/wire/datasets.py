@@ -70,10 +70,15 @@ def encode(attributes: Attributes, transfer_syntax: str, character_set: str | No
     form = layout_of(transfer_syntax)
     wanted = character_set if character_set is not None else declared_set(attributes)
     try:
-        data = _encode(attributes, form, codecs_of(wanted), wanted)
+        data = _encode(attributes, form, _codecs(wanted), wanted)
     except UnicodeError:
         data = _encode(attributes, form, ("utf_8",), UTF_8)
     return b"".join(deflate(iter((data,)))) if transfer_syntax == DEFLATED else data
+
+
+@lru_cache(256)
+def _codecs(declared: str) -> tuple[str, ...]:
+    return codecs_of(declared)
 
 
 def declared_set(attributes: Attributes) -> str:

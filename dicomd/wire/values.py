@@ -177,9 +177,13 @@ def to_bytes(attribute: dict[str, Any], vr: str, codecs: Codecs, order: str) -> 
     values = attribute.get("Value")
     if not values:
         return b""
-    if len(values) == 1 and type(values[0]) is str and vr not in _NOT_TEXT and values[0].isascii():
-        raw = values[0].encode("ascii")
-        return raw if len(raw) % 2 == 0 else raw + (b"\0" if vr == "UI" else b" ")
+    if len(values) == 1:
+        only = values[0]
+        if vr == "PN" and type(only) is dict and len(only) == 1:
+            only = only.get("Alphabetic")
+        if type(only) is str and vr not in _NOT_TEXT and only.isascii():
+            raw = only.encode("ascii")
+            return raw if len(raw) % 2 == 0 else raw + (b"\0" if vr == "UI" else b" ")
     if vr in NUMBERS:
         return _pack(values, NUMBERS[vr], order)
     if vr == "AT":
