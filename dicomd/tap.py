@@ -165,6 +165,8 @@ class Server(Service):
         files = ThumbnailFiles(f"{folder.root}/thumbnails", rendering.thumbnail_bytes)
         self.rendering = Rendering(self.workers, folder, rendering.max_samples, rendering.cache_bytes)
         self.thumbnails = Thumbnails(self.workers, folder, files, rendering.max_samples, rendering.cache_bytes // 4)
+        self.rendering.subscribe(self.hub)
+        self.thumbnails.subscribe(self.hub)
 
     def _rows(self) -> list[Route]:
         """The resources of the HTTP door."""

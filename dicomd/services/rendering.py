@@ -18,7 +18,8 @@ from ..store.representatives import Listed
 from ..store.retrieval import StoredInstance
 from ..workers import Workers
 from . import renditions, subjects
-from .lru import Lru
+from .cache import StudyCache
+from .hub import EventHub
 from .renditions import Rendition, Several, Wanted
 from .subjects import Kind, Subject
 
@@ -28,6 +29,8 @@ log = logging.getLogger(__name__)
 
 # Instances are looked up this many at a time while a long answer is being sent.
 _PAGE = 100
+# What a row of the index takes in memory, about.
+_ROW = 1000
 
 
 @frozen(eq=False)
@@ -64,16 +67,26 @@ class Rendering:
     _folder: Folder
     sample_limit: int = SAMPLE_LIMIT
     cache_bytes: int = 64 << 20
-    _made: Lru[Rendition] = field(init=False)
-    _subjects: Lru[Subject] = field(init=False)
+    _found: StudyCache[StoredInstance] = field(init=False, factory=lambda: StudyCache(4 << 20))
+    _made: StudyCache[Rendition] = field(init=False)
+    _subjects: StudyCache[Subject] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._made = Lru(self.cache_bytes, lambda made: made.size + 500)
-        self._subjects = Lru(self.cache_bytes, lambda subject: subject.size)
+        self._made, self._subjects = StudyCache(self.cache_bytes), StudyCache(self.cache_bytes)
+
+    def subscribe(self, hub: EventHub) -> None:
+        """Keep what is kept true."""
+        for cache in (self._found, self._made, self._subjects):
+            cache.subscribe(hub)
 
     async def find(self, study: str, series: str, instance: str) -> StoredInstance:
         """The instance that a request names; raises `NoSuchInstance`."""
-        return await self._workers.read(representatives.one, self._folder, study, series, instance)
+        known = self._found.get(study, (series, instance))
+        if known is None:
+            since = self._found.now
+            known = await self._workers.read(representatives.one, self._folder, study, series, instance)
+            self._found.put(study, (series, instance), known, _ROW, since)
+        return known
 
     async def find_state(self, parameters: RenderingParameters) -> StoredInstance | None:
         """The presentation state that the parameters name, if any; one that is not held is a wrong parameter."""
@@ -89,30 +102,33 @@ class Rendering:
     async def instance(self, stored: StoredInstance, wanted: Wanted, state: StoredInstance | None = None) -> Picture | Parts:
         """One instance, or frames of it."""
         wanted.parameters.require_pixels(self.sample_limit)
-        key = (_key(stored), wanted, state.digest if state is not None else b"")
-        known = self._made.get(key)
+        study, key = stored.key.study_instance_uid, (_name(stored), wanted, state.digest if state is not None else b"")
+        known = self._made.get(study, key)
         if known is not None:
             return Picture(stored, known)
         look = await self._subject(state) if state is not None else None
         if look is not None and look.kind is not Kind.PRESENTATION:
             raise InvalidRequest("presentationUID: this is no presentation state")
-        subject, made = await self._workers.pixels(
-            _answer, stored, self._subjects.get(_key(stored)), wanted, look, self.sample_limit
-        )
-        self._subjects.put(_key(stored), subject)
+        at_hand = self._subjects.get(study, _name(stored))
+        subject, made = await self._workers.pixels(_answer, stored, at_hand, wanted, look, self.sample_limit)
+        self._keep(subject)
         if made is None:
             return await self._state(subject, wanted)
         if isinstance(made, Several):
-            frames = made.frames
-            return Parts(made.media_type, _frames(stored, frames, look), len(frames))
-        self._made.put(key, made)
+            return Parts(made.media_type, _frames(stored, made.frames, look), len(made.frames))
+        self._made.put(study, key, made, made.size, self._made.now)
         return Picture(stored, made)
 
+    def _keep(self, subject: Subject) -> None:
+        """What is kept by its content is never out of date."""
+        study = subject.stored.key.study_instance_uid
+        self._subjects.put(study, _name(subject.stored), subject, subject.size, self._subjects.now)
+
     async def _subject(self, stored: StoredInstance) -> Subject:
-        subject = self._subjects.get(_key(stored))
+        subject = self._subjects.get(stored.key.study_instance_uid, _name(stored))
         if subject is None:
             subject = await self._workers.pixels(subjects.load, stored, self.sample_limit)
-            self._subjects.put(_key(stored), subject)
+            self._keep(subject)
         return subject
 
     async def _state(self, state: Subject, wanted: Wanted) -> Picture | Parts:
@@ -182,24 +198,24 @@ class Rendering:
     async def part(self, item: Item, parameters: RenderingParameters, media_type: str) -> Rendition | None:
         """One part of an answer; None when this instance has no such rendition and is left out."""
         stored, state = item.stored, item.state
-        key = (_key(stored), item.frame, parameters, media_type, state.stored.digest if state is not None else b"")
-        known = self._made.get(key)
+        study = stored.key.study_instance_uid
+        key = (_name(stored), item.frame, parameters, media_type, state.stored.digest if state is not None else b"")
+        known = self._made.get(study, key)
         if known is not None:
             return known
+        at_hand = self._subjects.get(study, _name(stored))
         try:
-            subject, made = await self._workers.pixels(
-                _part, stored, self._subjects.get(_key(stored)), item, parameters, media_type, self.sample_limit
-            )
+            subject, made = await self._workers.pixels(_part, stored, at_hand, item, parameters, media_type, self.sample_limit)
         except NotAcceptable:
             return None
-        self._subjects.put(_key(stored), subject)
+        self._keep(subject)
         if made.warning:
             log.warning("instance %s frame %d cannot be rendered: %s", stored.key.sop_instance_uid, item.frame, made.warning)
-        self._made.put(key, made)
+        self._made.put(study, key, made, made.size, self._made.now)
         return made
 
 
-def _key(stored: StoredInstance) -> tuple[bytes, str]:
+def _name(stored: StoredInstance) -> tuple[bytes, str]:
     """What names the content of an instance and where it is."""
     return stored.digest, stored.path
 

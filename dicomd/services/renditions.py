@@ -51,8 +51,8 @@ class Rendition:
 
     @property
     def size(self) -> int:
-        """Bytes in memory."""
-        return len(self.content) if isinstance(self.content, bytes) else 200
+        """Bytes in memory, about."""
+        return 500 + (len(self.content) if isinstance(self.content, bytes) else 200 * len(self.content))
 
 
 @frozen

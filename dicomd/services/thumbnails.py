@@ -21,11 +21,11 @@ from ..pixels.render import render
 from ..store import representatives
 from ..store.files import Folder
 from ..store.representatives import Representative
-from ..store.retrieval import StoredInstance
 from ..store.thumbnail_files import ThumbnailFiles
 from ..workers import Workers
 from . import renditions, subjects
-from .lru import Lru
+from .cache import StudyCache
+from .hub import EventHub
 from .renditions import Chooser
 from .subjects import Kind, Subject
 
@@ -41,16 +41,17 @@ _OFFERS = (*_FORMS, *map(renditions.multipart, _FORMS))
 # Slides photographed with their label (PS3.3 C.8.12.4.1.1).
 _LABELLED = frozenset({"LABEL", "OVERVIEW"})
 _VERSION = 1
+# What a row of the index takes in memory, about.
+_ROW = 1000
 
 
 @frozen
 class Thumbnail:
-    """A thumbnail and what it was made of; `media_type` as it is, `is_part` when the client takes multipart only."""
+    """A thumbnail; `tag` changes when it does; `is_part` when the client takes multipart only."""
 
     media_type: str
     data: bytes
     tag: str
-    stored: StoredInstance | None
     is_part: bool = False
 
 
@@ -63,38 +64,61 @@ class Thumbnails:
     _files: ThumbnailFiles
     sample_limit: int = SAMPLE_LIMIT
     cache_bytes: int = 16 << 20
-    _kept: Lru[bytes] = field(init=False)
+    _found: StudyCache[Representative] = field(init=False, factory=lambda: StudyCache(4 << 20))
+    _kept: StudyCache[bytes] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._kept = Lru(self.cache_bytes, len)
+        self._kept = StudyCache(self.cache_bytes)
 
-    async def of_many(self, study: str, series: str, parameters: RenderingParameters, accept: Chooser) -> Thumbnail:
-        """The thumbnail of a study or series."""
-        found = await self._workers.read(representatives.of_many, self._folder, study, series)
-        return await self._made(found, 0, parameters, accept)
+    def subscribe(self, hub: EventHub) -> None:
+        """Keep what is kept true."""
+        self._found.subscribe(hub)
+        self._kept.subscribe(hub)
 
-    async def of_instance(
-        self, study: str, series: str, instance: str, frames: Sequence[int], parameters: RenderingParameters, accept: Chooser
+    async def get(
+        self,
+        study: str,
+        series: str,
+        instance: str,
+        frames: Sequence[int],
+        parameters: RenderingParameters,
+        accept: Chooser,
     ) -> Thumbnail:
-        """The thumbnail of an instance, or of the middle one of these frames (from 1)."""
-        found = await self._workers.read(representatives.of_instance, self._folder, study, series, instance)
-        return await self._made(found, frames[(len(frames) - 1) // 2] if frames else 0, parameters, accept)
-
-    async def _made(self, found: Representative, frame: int, parameters: RenderingParameters, accept: Chooser) -> Thumbnail:
+        """The thumbnail of a study, a series (empty: the study), an instance, or the middle one of these frames (from 1)."""
         parameters.require_pixels(self.sample_limit)
         chosen = renditions.negotiated(accept, _OFFERS, "thumbnail")
         media_type = chosen.partition('"')[2].rstrip('"') or chosen
+        found = await self._representative(study, series, instance)
+        frame = frames[(len(frames) - 1) // 2] if frames else 0
         viewport = parameters.viewport or Viewport(LONGEST_SIDE, LONGEST_SIDE)
         digests = [stored.digest for stored in found.candidates]
         facts = repr((_VERSION, digests, found.modality, frame, viewport.width, viewport.height, media_type))
         name = hashlib.sha256(facts.encode()).hexdigest()[:40]
-        data = self._kept.get(name) or await self._workers.disk(self._files.get, name)
+        data = await self._data(study, name, found, frame, viewport, media_type)
+        return Thumbnail(media_type, data, name[:32], is_part=chosen != media_type)
+
+    async def _representative(self, study: str, series: str, instance: str) -> Representative:
+        found = self._found.get(study, (series, instance))
+        if found is None:
+            since = self._found.now
+            if instance:
+                found = await self._workers.read(representatives.of_instance, self._folder, study, series, instance)
+            else:
+                found = await self._workers.read(representatives.of_many, self._folder, study, series)
+            self._found.put(study, (series, instance), found, _ROW * (1 + len(found.candidates)), since)
+        return found
+
+    async def _data(self, study: str, name: str, found: Representative, frame: int, viewport: Viewport, media_type: str) -> bytes:
+        """From memory, from disk, or made now."""
+        data = self._kept.get(study, name)
+        if data is not None:
+            return data
+        data = await self._workers.disk(self._files.get, name)
         if data is None:
             data = await self._workers.pixels(make, found, frame, viewport, media_type, self.sample_limit)
             await self._workers.disk(self._files.put, name, data)
-        self._kept.put(name, data)
-        stored = found.candidates[0] if found.candidates else None
-        return Thumbnail(media_type, data, name[:32], stored, is_part=chosen != media_type)
+        self._kept.put(study, name, data, len(data), self._kept.now)
+        return data
 
 
 def make(found: Representative, frame: int, viewport: Viewport, media_type: str, limit: int) -> bytes:

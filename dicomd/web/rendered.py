@@ -1,6 +1,5 @@
 """Rendered resources and thumbnails (PS3.18 10.4.1.1.3, 10.4.1.1.5), and the rendered half of WADO-URI (9.5)."""
 
-import re
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
@@ -22,11 +21,11 @@ from . import transfer
 from .responses import Response, warning
 from .routes import Parameter, Route
 from .wado import ACCEPT, CACHED, REVALIDATED, VARY, ranged
+from .wado_frames import numbers
 
 BASE = b"@@BASE@@"
 # So many parts of a long answer are made while earlier ones are being sent.
 _AHEAD = 2
-_NUMBERS = re.compile(r"[0-9]{1,9}(?:,[0-9]{1,9})*", re.ASCII)
 _INSTANCE = "/studies/{study}/series/{series}/instances/{instance}"
 _LEVELS = ("/studies/{study}", "/studies/{study}/series/{series}")
 _MEDIA = ("image/jpeg", "image/png", "image/gif", "image/jp2", "image/webp", "image/jxl")
@@ -71,11 +70,11 @@ class Rendered:
 
     def routes(self) -> list[Route]:
         rows = [self._rendered(f"{level}/rendered", self.many, _MEDIA) for level in _LEVELS]
-        rows += [self._thumbnail(f"{level}/thumbnail", self.thumbnail_of_many) for level in _LEVELS]
+        rows += [self._thumbnail(f"{level}/thumbnail", self.thumbnail) for level in _LEVELS]
         for tail in ("", "/frames/{frames}"):
             kinds = _MEDIA if tail else (*_MEDIA, *_PAGES)
             rows.append(self._rendered(f"{_INSTANCE}{tail}/rendered", self.instance, kinds))
-            rows.append(self._thumbnail(f"{_INSTANCE}{tail}/thumbnail", self.thumbnail_of_instance))
+            rows.append(self._thumbnail(f"{_INSTANCE}{tail}/thumbnail", self.thumbnail))
         return rows
 
     def _rendered(self, path: str, handler: Any, produces: Sequence[str]) -> Route:
@@ -107,7 +106,7 @@ class Rendered:
     async def instance(self, request: Any, study: str, series: str, instance: str, frames: str = "") -> Response:
         """An instance, or frames of it."""
         parameters = parameters_of.from_query(request.pairs)
-        wanted = Wanted(parameters, transfer.accept(request), frame_numbers(frames))
+        wanted = Wanted(parameters, transfer.accept(request), tuple(numbers(frames)) if frames else ())
         return await self._instance(request, study, series, instance, wanted)
 
     async def uri(self, request: Any, study: str, series: str, instance: str, accept: media.Accept) -> Response:
@@ -196,34 +195,18 @@ class Rendered:
             is_first, part = False, await anext(others, None)
         yield multipart.closing(boundary)
 
-    async def thumbnail_of_many(self, request: Any, study: str, series: str = "") -> Response:
-        """The thumbnail of a study or series."""
+    async def thumbnail(self, request: Any, study: str, series: str = "", instance: str = "", frames: str = "") -> Response:
+        """One small picture that stands for the resource."""
         parameters = parameters_of.thumbnail_from_query(request.pairs)
-        found = await self._thumbnails.of_many(study, series, parameters, transfer.accept(request))
-        return _small(request, found, REVALIDATED)
-
-    async def thumbnail_of_instance(self, request: Any, study: str, series: str, instance: str, frames: str = "") -> Response:
-        """The thumbnail of an instance or frame."""
-        parameters = parameters_of.thumbnail_from_query(request.pairs)
-        numbers = frame_numbers(frames)
-        found = await self._thumbnails.of_instance(study, series, instance, numbers, parameters, transfer.accept(request))
-        return _small(request, found, CACHED)
+        wanted = numbers(frames) if frames else ()
+        found = await self._thumbnails.get(study, series, instance, wanted, parameters, transfer.accept(request))
+        return _small(request, found, CACHED if instance else REVALIDATED)
 
 
 async def _first(pending: "deque[tuple[Item, Deferred[Rendition | None]]]") -> tuple[Item, Rendition] | None:
     item, making = pending.popleft()
     made = await making
     return None if made is None else (item, made)
-
-
-def frame_numbers(text: str) -> tuple[int, ...]:
-    """The frames in a path: from 1, ascending, joined by commas (PS3.18 10.4.1.1.6)."""
-    if not text:
-        return ()
-    numbers = tuple(int(part) for part in text.split(",")) if _NUMBERS.fullmatch(text) else (0,)
-    if numbers[0] < 1 or list(numbers) != sorted(set(numbers)):
-        raise InvalidRequest("frames in the path: numbers from 1, ascending and joined by commas expected")
-    return numbers
 
 
 def _small(request: Any, found: Thumbnail, freshness: tuple[str, str]) -> Response:
