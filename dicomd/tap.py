@@ -139,7 +139,7 @@ class Server(Service):
         self.frames = Frames(self.workers, self.archive.folder, self.preparation)
         self.frames.subscribe(self.hub)
         self._join_rendering()
-        self.transfers = Transfers(self.workers, self.archive.folder)
+        self.transfers = Transfers(self.workers, self.archive.folder, self.transcoder)
         self.capabilities = Capabilities(__version__, self._dimse_tables)
         self.web = app.Door(self.config.http, self._rows(), self.reactor, self.capabilities)
         self.dimse = Listener(self.config.dimse, Services(self._dimse_services()), self.reactor)

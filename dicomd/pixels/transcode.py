@@ -9,10 +9,10 @@ import numpy as np
 from attrs import define, frozen
 
 from ..model.status import NotAcceptable, Undecodable
-from ..model.transfer_syntaxes import DEFLATED, EXPLICIT_LITTLE, transfer_syntax
+from ..model.transfer_syntaxes import DEFLATED, EXPLICIT_LITTLE, IMPLICIT_LITTLE, transfer_syntax
 from ..wire.datasets import deflate, header, inflate
-from ..wire.elements import Buffer, actual_layout, file_meta_bytes, layout, layout_of, scan
-from ..wire.rewriting import Changes, Copy, Output, element, rewritten, turned
+from ..wire.elements import Buffer, Layout, actual_layout, file_meta_bytes, layout_of, scan
+from ..wire.rewriting import EXPLICIT, IMPLICIT, Changes, Copy, Output, rewritten, turned
 from . import codecs
 from .frames import FrameTable, ReadAt
 from .image import FLOAT_PIXEL_DATA, PIXEL_DATA, ImagePixel
@@ -24,7 +24,8 @@ _STEP = 256 * 1024
 _ICON = 0x00880200
 _COMPRESSED = b"\xe0\x7f\x10\0OB\0\0\xff\xff\xff\xff"
 _LONGEST = 0xFFFFFFFE
-_EXPLICIT = layout(explicit=True, little=True)
+# What holds native pixels.
+_PLAIN = (EXPLICIT_LITTLE, IMPLICIT_LITTLE, DEFLATED)
 _UNDEFINED = 0xFFFFFFFF
 _ITEM = b"\xfe\xff\x00\xe0"
 _END = b"\xfe\xff\xdd\xe0\0\0\0\0"
@@ -39,10 +40,10 @@ def possible(image: ImagePixel | None, stored: str, target: str) -> bool:
         return True
     if image is None:
         native = not transfer_syntax(stored).encapsulated and not transfer_syntax(stored).referenced
-        return native and transfer_syntax(stored).known and target in (EXPLICIT_LITTLE, DEFLATED)
+        return native and transfer_syntax(stored).known and target in _PLAIN
     if not codecs.can_decode(image):
         return False
-    if target in (EXPLICIT_LITTLE, DEFLATED):
+    if target in _PLAIN:
         return image.number_of_frames * image.frame_bits // 8 < _LONGEST
     return codecs.can_encode(codecs.decoded(image), target)
 
@@ -94,7 +95,7 @@ def described(image: ImagePixel, target: str) -> ImagePixel:
     """The description of the pixels in another transfer syntax."""
     if image.syntax.encapsulated:
         image = codecs.decoded(image)
-    if target in (EXPLICIT_LITTLE, DEFLATED):
+    if target in _PLAIN:
         return image.but(transfer_syntax_uid=EXPLICIT_LITTLE)
     return codecs.encoded(image, target)
 
@@ -134,23 +135,29 @@ class _Writer:
     source: Source
     target: str
 
+    @property
+    def _layout(self) -> Layout:
+        return IMPLICIT if self.target == IMPLICIT_LITTLE else EXPLICIT
+
     def chunks(self) -> Iterator[bytes]:
         source = self.source
-        form = actual_layout(source.data, source.start, layout_of(source.transfer_syntax_uid))
         table = source.table
         if table is None:
-            yield from self._copied(rewritten(source.data, source.start, source.end, form, {}))
+            yield from self._rewritten(source.start, {})
             return
         if table.encapsulated and table.count != table.image.number_of_frames:
             raise Undecodable(f"of {table.image.number_of_frames} frames only {table.count} are there")
         before = table.element if table.element < PIXEL_DATA else FLOAT_PIXEL_DATA
-        yield from self._copied(rewritten(source.data, source.start, source.end, form, self._changes(table), before=before))
-        yield from self._encapsulated(table) if self.target != EXPLICIT_LITTLE else self._native(table)
+        yield from self._rewritten(source.start, self._changes(table), before)
+        yield from self._native(table) if self.target in _PLAIN else self._encapsulated(table)
         behind = _behind(table)
         if behind < source.end:
-            yield from self._copied(rewritten(source.data, behind, source.end, form, {}))
+            yield from self._rewritten(behind, {})
 
-    def _copied(self, output: Output) -> Iterator[bytes]:
+    def _rewritten(self, start: int, changes: Changes, before: int = _UNDEFINED) -> Iterator[bytes]:
+        source = self.source
+        form = actual_layout(source.data, source.start, layout_of(source.transfer_syntax_uid))
+        output: Output = rewritten(source.data, start, source.end, form, self._layout, changes, before=before)
         for piece in output:
             if isinstance(piece, Copy):
                 yield from self._copy(piece)
@@ -169,15 +176,15 @@ class _Writer:
     def _changes(self, table: FrameTable) -> Changes:
         """What is different in the Image Pixel module and the history of compression (PS3.3 C.7.6.3, C.7.6.1.1.5)."""
         before, after = table.image, described(table.image, self.target)
-        changes = {0x7FE00001: b"", 0x7FE00002: b"", 0x7FE00003: b""}
+        changes: dict[int, tuple[str, bytes] | None] = {0x7FE00001: None, 0x7FE00002: None, 0x7FE00003: None}
         if after.photometric_interpretation != before.photometric_interpretation:
-            changes[0x00280004] = element(0x00280004, "CS", after.photometric_interpretation.encode())
+            changes[0x00280004] = ("CS", after.photometric_interpretation.encode())
         if after.planar_configuration != before.planar_configuration and after.samples_per_pixel > 1:
-            changes[0x00280006] = element(0x00280006, "US", after.planar_configuration.to_bytes(2, "little"))
+            changes[0x00280006] = ("US", after.planar_configuration.to_bytes(2, "little"))
         if before.syntax.encapsulated and not before.syntax.lossless:
-            changes[0x00282110] = element(0x00282110, "CS", b"01")
+            changes[0x00282110] = ("CS", b"01")
         if before.syntax.encapsulated and _has_compressed_icon(self.source):
-            changes[_ICON] = b""
+            changes[_ICON] = None
         return changes
 
     def _native(self, table: FrameTable) -> Iterator[bytes]:
@@ -188,7 +195,7 @@ class _Writer:
         if not table.encapsulated:
             total = table.length
         vr = table.vr if not table.encapsulated else "OW" if image.bits_allocated > 8 else "OB"
-        yield header(table.element, vr, total + total % 2, _EXPLICIT)
+        yield header(table.element, vr, total + total % 2, self._layout)
         if not table.encapsulated:
             yield from self._copy(Copy(table.start, table.length, self._word(table)))
         elif image.frame_bits % 8:
@@ -219,7 +226,7 @@ class _Writer:
         """A fragment a frame, behind an empty Basic Offset Table (PS3.5 A.4)."""
         if table.element != PIXEL_DATA:
             raise NotAcceptable("floating point pixels are not compressed")
-        yield header(PIXEL_DATA, "OB", _UNDEFINED, _EXPLICIT) + _ITEM + b"\0\0\0\0"
+        yield header(PIXEL_DATA, "OB", _UNDEFINED, EXPLICIT) + _ITEM + b"\0\0\0\0"
         for number in range(1, table.count + 1):
             data = frame(table, self.source.read, number, self.target)
             yield _ITEM + len(data).to_bytes(4, "little") + data

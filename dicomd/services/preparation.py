@@ -12,7 +12,6 @@ from typing import Any
 from attrs import define, field
 
 from ..model.status import ServiceError, Undecodable
-from ..model.value_checks import findings
 from ..pixels import frames
 from ..pixels.image import PIXEL_ELEMENTS, image_pixel
 from ..store import prepared, retrieval
@@ -31,6 +30,7 @@ QUIET_SECONDS = 0.3
 PATIENCE_SECONDS = 30.0
 _BATCH = 32
 _EXTENDED_OFFSET_TABLE = "7FE00001"
+_UNREADABLE = "the stored file cannot be read"
 _UNDEFINED = 0xFFFFFFFF
 
 
@@ -120,28 +120,22 @@ class Preparation:
 
 
 def _prepare_all(found: list[StoredInstance], inline_threshold: int) -> list[tuple[Prepared, bytes]]:
-    return [(prepare(each, inline_threshold), each.digest) for each in found]
+    """With the digests of the instances; without one what is not to be kept, because a disk may recover."""
+    made = [prepare(each, inline_threshold) for each in found]
+    return [(each, b"" if each.problem == _UNREADABLE else instance.digest) for each, instance in zip(made, found, strict=True)]
 
 
 def prepare(found: StoredInstance, inline_threshold: int = 1024) -> Prepared:
-    """Read an instance's file; in the prepare pool. What cannot be prepared is kept with the reason."""
+    """Read an instance's file; in the prepare pool. What cannot be prepared comes with the reason."""
     try:
         described = prepared.describe(found, inline_threshold=inline_threshold)
-        _note(found, described)
         return prepared.pack(found.row, described, _frames(found, described))
     except ServiceError as error:
         log.warning("instance %s cannot be prepared: %s", found.key.sop_instance_uid, error.comment)
         return Prepared(found.row, problem=error.comment)
     except OSError as error:
         log.error("instance %s cannot be read: %s", found.key.sop_instance_uid, error.strerror)
-        return Prepared(found.row, problem="the stored file cannot be read")
-
-
-def _note(found: StoredInstance, described: Description) -> None:
-    """Record what is odd about an instance that was taken all the same (`[store] validation = "lenient"`)."""
-    odd = findings(described.attributes)
-    if odd:
-        log.info("instance %s is odd: %s", found.key.sop_instance_uid, ", ".join(map(str, odd)))
+        return Prepared(found.row, problem=_UNREADABLE)
 
 
 def _frames(found: StoredInstance, described: Description) -> bytes:

@@ -2,13 +2,13 @@
 
 import mmap
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 from attrs import define, field, frozen
 
 from ..model.status import Damaged, Undecodable
-from ..model.transfer_syntaxes import DEFLATED, EXPLICIT_LITTLE, transfer_syntax
+from ..model.transfer_syntaxes import DEFLATED, EXPLICIT_LITTLE, IMPLICIT_LITTLE, transfer_syntax
 from ..pixels import codecs, frames, transcode
 from ..pixels.frames import FrameTable
 from ..store.prepared import Prepared
@@ -22,6 +22,8 @@ from .preparation import Preparation
 _SMALL = 4 << 20
 # So much is made in one job of the pool.
 _PIECE = 1 << 20
+# For a receiver that takes no stored syntax: native ones are understood by all.
+_TARGETS = (EXPLICIT_LITTLE, IMPLICIT_LITTLE, *sorted(codecs.ENCODED), DEFLATED)
 
 
 def conceivable(stored: str, target: str) -> bool:
@@ -31,7 +33,7 @@ def conceivable(stored: str, target: str) -> bool:
     syntax = transfer_syntax(stored)
     if not syntax.known or syntax.stream or syntax.referenced:
         return False
-    return target in (EXPLICIT_LITTLE, DEFLATED) or target in codecs.ENCODED
+    return target in (EXPLICIT_LITTLE, IMPLICIT_LITTLE, DEFLATED) or target in codecs.ENCODED
 
 
 @define(eq=False)
@@ -114,6 +116,15 @@ class Transcoder:
         """Keep the cache true."""
         self._cache.subscribe(hub)
 
+    def targets(self, transfer_syntax_uid: str) -> Sequence[str]:
+        """What instances that are stored in this transfer syntax may become, best first."""
+        return _TARGETS if conceivable(transfer_syntax_uid, EXPLICIT_LITTLE) else ()
+
+    async def transcode(self, found: StoredInstance, transfer_syntax_uid: str) -> AsyncGenerator[bytes, None]:
+        """The data set in chunks of even length; raises `ServiceError` when it cannot be had so."""
+        made = await self.begin(found, transfer_syntax_uid, bare=True)
+        return _even(made)
+
     async def begin(self, found: StoredInstance, target: str, *, bare: bool = False) -> Transcoded:
         """Begin to make it: raises `NotAcceptable` or `Undecodable` when it cannot be had so, `Damaged` when it is broken.
 
@@ -132,7 +143,7 @@ class Transcoder:
 
     async def _table(self, found: StoredInstance, target: str) -> FrameTable | None:
         """The frames, where they must be known: native pixel data only change their place."""
-        if not transfer_syntax(found.transfer_syntax_uid).encapsulated and target in (EXPLICIT_LITTLE, DEFLATED):
+        if not transfer_syntax(found.transfer_syntax_uid).encapsulated and target not in codecs.ENCODED:
             return None
         table = table_of(await self._preparation.one(found))
         image = table.image if table is not None else None
@@ -154,6 +165,17 @@ class Transcoder:
             return await self._workers.pixels(conversion.take)
         except OSError:
             raise Damaged("the stored file cannot be read") from None
+
+
+async def _even(made: Transcoded) -> AsyncGenerator[bytes, None]:
+    """The pieces cut at even places."""
+    odd = made.beginning
+    async for piece in made.rest:
+        whole = len(odd) // 2 * 2
+        if whole:
+            yield odd[:whole]
+        odd = odd[whole:] + piece
+    yield odd
 
 
 def table_of(made: Prepared) -> FrameTable | None:

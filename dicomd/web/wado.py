@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 
 from ..model.content import FileRange, Piece, size
 from ..model.status import Damaged, NotAcceptable, Undecodable
+from ..model.transfer_syntaxes import IMPLICIT_LITTLE
 from ..services.retrieve import Retrieve, Selection, StoredInstance, whole_file
 from ..services.transcoding import Transcoded, Transcoder, conceivable
 from ..wire import media, multipart
@@ -56,7 +57,7 @@ class Plan:
                 (stored, *self.wanted.transfer_syntaxes) if self.offer == media.ZIP and not self.wanted.transfer_syntaxes else ()
             )
             listed = listed or syntaxes.of_instances(self.wanted, stored)
-            known = self._options[stored] = tuple(uid for uid in listed if conceivable(stored, uid))
+            known = self._options[stored] = tuple(uid for uid in listed if uid == stored or _may_be_made(stored, uid))
         return known
 
     def left_out(self, selection: Selection) -> list[StoredInstance]:
@@ -239,6 +240,11 @@ class Wado:
         yield selection
         async for page in self._retrieve.following(selection):
             yield page
+
+
+def _may_be_made(stored: str, uid: str) -> bool:
+    """Implicit VR Little Endian is for the other door (PS3.18 8.7.3.5.1)."""
+    return uid != IMPLICIT_LITTLE and conceivable(stored, uid)
 
 
 def _offers(single: bool) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""A data set from any layout to Explicit VR Little Endian, element by element, however large it is (PS3.5 7, Annex A).
+"""A data set from any layout to Explicit or Implicit VR Little Endian, element by element, however large it is (PS3.5 7, A).
 
 What can be taken over is not touched: the answer is a sequence of new bytes and of places in the source to copy from.
 """
@@ -29,13 +29,13 @@ from .vrs import WORDS, dictionary_vr, settled_vr
 # Values up to this size are put among the new bytes.
 _SMALL = 4096
 _PIXEL_REPRESENTATION, _LUT_DESCRIPTOR, _LUT_DATA = 0x00280103, 0x00283002, 0x00283006
-_TARGET = layout(explicit=True, little=True)
+EXPLICIT, IMPLICIT = layout(explicit=True, little=True), layout(explicit=False, little=True)
 _ITEM_OF_UNDEFINED_LENGTH = b"\xfe\xff\x00\xe0\xff\xff\xff\xff"
 _END_OF_ITEM = b"\xfe\xff\x0d\xe0\0\0\0\0"
 _END_OF_SEQUENCE = b"\xfe\xff\xdd\xe0\0\0\0\0"
 
-# Tag -> the whole element as it shall be; empty: leave it out.
-Changes = Mapping[int, bytes]
+# Tag -> VR and value of the element as it shall be; None: leave it out.
+Changes = Mapping[int, tuple[str, bytes] | None]
 
 
 @frozen
@@ -50,20 +50,22 @@ class Copy:
 Output = Iterator[bytes | Copy]
 
 
-def element(tag: int, vr: str, value: bytes) -> bytes:
+def element(tag: int, vr: str, value: bytes, target: Layout = EXPLICIT) -> bytes:
     """One element of defined length, padded to even length (PS3.5 7.1.1)."""
     if len(value) % 2:
         value += b"\0" if vr in ("UI", "OB", "UN") else b" "
-    return header(tag, vr, len(value), _TARGET) + value
+    return header(tag, vr, len(value), target) + value
 
 
-def rewritten(data: Buffer, start: int, end: int, form: Layout, changes: Changes, *, before: int = UNDEFINED) -> Output:
-    """The elements from `start` up to the first with a tag >= `before`, with `changes` in their places.
+def rewritten(
+    data: Buffer, start: int, end: int, form: Layout, target: Layout, changes: Changes, *, before: int = UNDEFINED
+) -> Output:
+    """The elements from `start` up to the first with a tag >= `before`, with `changes` in their places, as `target`.
 
     Group lengths are left out, as they would be wrong afterwards (PS3.5 7.2).
     """
-    new = sorted(tag for tag, value in changes.items() if value)
-    source = _Source(data, form, _is_signed(data, start, end, form, before))
+    new = {tag: element(tag, *value, target) for tag, value in sorted(changes.items()) if value is not None}
+    source = _Source(data, form, target, _is_signed(data, start, end, form, before))
     copied, position = start, start  # what lies between them is yet to be copied
     while position < end:
         tag, vr, offset, length = element_at(data, position, end, form)
@@ -71,21 +73,19 @@ def rewritten(data: Buffer, start: int, end: int, form: Layout, changes: Changes
             break
         following = source.behind(tag, vr, offset, length, end)
         due = [each for each in new if each <= tag]
-        plain = form == _TARGET and bool(vr) and not _is_dropped(tag)
+        plain = form == target and bool(vr) == form.explicit and not _is_dropped(tag)
         if due or tag in changes or not plain:
             if copied < position:
                 yield Copy(copied, position - copied)
             for each in due:
-                yield changes[each]
-            new = new[len(due) :]
+                yield new.pop(each)
             if tag not in changes and not _is_dropped(tag):
                 yield from [Copy(position, following - position)] if plain else source.converted(position, end, 1)
             copied = following
         position = following
     if copied < position:
         yield Copy(copied, position - copied)
-    for each in new:
-        yield changes[each]
+    yield from new.values()
 
 
 def _is_dropped(tag: int) -> bool:
@@ -107,6 +107,7 @@ class _Source:
 
     data: Buffer
     form: Layout
+    target: Layout
     is_signed: bool
     _creators: dict[int, str] = field(factory=dict)
     _lut_values: int = 0
@@ -125,14 +126,14 @@ class _Source:
         if vr == "SQ":
             inner = value_layout(data, offset, stated, self.form)
             stop = end if length == UNDEFINED else offset + length
-            yield header(tag, "SQ", UNDEFINED, _TARGET)
-            yield from _Source(data, inner, self.is_signed).items(tag, offset, stop, depth)
+            yield header(tag, "SQ", UNDEFINED, self.target)
+            yield from _Source(data, inner, self.target, self.is_signed).items(tag, offset, stop, depth)
             yield _END_OF_SEQUENCE
             return
         if length == UNDEFINED:
             raise MalformedDataset(f"{name_of(tag)} of undefined length is no sequence", offending=(tag,))
         self._remember(tag, offset, length)
-        yield header(tag, vr, length + length % 2, _TARGET)
+        yield header(tag, vr, length + length % 2, self.target)
         word = WORDS.get(vr, 1) if not self.form.little else 1
         if length > _SMALL:
             yield Copy(offset, length, word)
@@ -153,7 +154,7 @@ class _Source:
                 raise MalformedDataset(f"{name_of(tag)} holds {name_of(mark)} in place of an item", offending=(tag,))
             yield _ITEM_OF_UNDEFINED_LENGTH
             stop = end if length == UNDEFINED else position + length
-            item = _Source(self.data, self.form, self.is_signed)
+            item = _Source(self.data, self.form, self.target, self.is_signed)
             position = yield from item.item(position, stop, depth)
             yield _END_OF_ITEM
 

@@ -19,6 +19,7 @@ from dicomd.model.transfer_syntaxes import (
     DEFLATED,
     EXPLICIT_LITTLE,
     HTJ2K_LOSSLESS,
+    IMPLICIT_LITTLE,
     JPEG_2000_LOSSLESS,
     JPEG_LS_LOSSLESS,
     RLE_LOSSLESS,
@@ -187,6 +188,30 @@ class ExplicitLittleTests(SynchronousTestCase):
             cut, lambda o, n: cut[o : o + n], file_meta(raw).dataset_offset, len(raw), "1.2", "1.2.3", RLE_LOSSLESS, whole
         )
         self.assertRaises(Undecodable, lambda: list(transcode.data_set(source, EXPLICIT_LITTLE)))
+
+
+class ImplicitLittleTests(SynchronousTestCase):
+    def test_attributes(self) -> None:
+        """The same standard attributes, at every depth, and the same pixels."""
+        names = "CT_small.dcm MR_small_bigendian.dcm MR_small_RLE.dcm test-SR.dcm reportsi.dcm waveform_ecg.dcm liver_1frame.dcm"
+        for name in names.split():
+            source = source_of(data.pydicom_file(name))
+            assert source is not None
+            made = written(source, IMPLICIT_LITTLE)
+            self.assertEqual(made.file_meta.TransferSyntaxUID, IMPLICIT_LITTLE)
+            before = samples.dataset(data.pydicom_file(name))
+            self.assertEqual(standard(as_json(made)), standard(as_json(before)), name)
+            if source.table is not None:
+                self.assertEqual(made.PixelData, written(source, EXPLICIT_LITTLE).PixelData)
+
+
+def standard(attributes: dict[str, Any]) -> dict[str, Any]:
+    """Without private attributes, whose VRs an implicit data set does not tell."""
+    kept = {tag: dict(value) for tag, value in attributes.items() if int(tag[:4], 16) % 2 == 0}
+    for value in kept.values():
+        if value["vr"] == "SQ" and "Value" in value:
+            value["Value"] = [standard(item) for item in value["Value"]]
+    return kept
 
 
 class CompressTests(SynchronousTestCase):
