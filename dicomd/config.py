@@ -4,6 +4,7 @@ Every key is an attribute of one of the section classes below, with its type, de
 a check. `etc/dicomd.toml` shows every key with a comment; a test keeps the two alike.
 """
 
+import math
 import re
 import tomllib
 from collections.abc import Callable, Mapping
@@ -30,7 +31,12 @@ def _checked(default: Any, expected: str, check: Check) -> Any:
 
 
 def _at_least(default: float, least: float) -> Any:
-    return _checked(default, f"a number of at least {least}", lambda value: value >= least)
+    kind = "whole number" if type(default) is int else "number"
+    return _checked(default, f"a {kind} of at least {least}", lambda value: value >= least and math.isfinite(value))
+
+
+def _given(default: Any, what: str) -> Any:
+    return _checked(default, f"{what}, not empty", lambda value: bool(value.strip()))
 
 
 def _ae(default: Any = attrs.NOTHING) -> Any:
@@ -38,11 +44,8 @@ def _ae(default: Any = attrs.NOTHING) -> Any:
 
 
 def _path(default: str) -> Any:
-    return _checked(
-        default,
-        "a path that starts with / and does not end with /",
-        lambda v: v.startswith("/") and not v.endswith("/"),
-    )
+    expected = "a path that starts with / and does not end with /, of letters, digits and - . _ ~"
+    return _checked(default, expected, lambda v: _PATH.fullmatch(v) is not None)
 
 
 def _each(default: tuple[str, ...], expected: str, check: Check) -> Any:
@@ -57,8 +60,10 @@ def _is_network(text: str) -> bool:
     return True
 
 
+_ENDPOINT = "a Twisted server endpoint string"
 _LEAVE = "COMPLETED DISCONTINUED"
 _AES = "an AE title of the remote_aes"
+_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 _URL = re.compile(r"https?://[^\s/?#]+(/[^\s?#]*)?")
 
 
@@ -66,7 +71,7 @@ _URL = re.compile(r"https?://[^\s/?#]+(/[^\s?#]*)?")
 class StoreConfig:
     """`[store]`: where instances are kept and what is taken in."""
 
-    path: str = "./dicomd-data"
+    path: str = _given("./dicomd-data", "the path of a folder")
     duplicates: Literal["replace", "keep", "reject"] = "replace"
     sop_classes: tuple[str, ...] = _checked((), "a list of SOP Class UIDs", is_uid)
     validation: Literal["lenient", "strict"] = "lenient"
@@ -81,7 +86,7 @@ class StoreConfig:
 class HttpConfig:
     """`[http]`: the DICOMweb door."""
 
-    endpoint: str = "tcp:8989:interface=127.0.0.1"
+    endpoint: str = _given("tcp:8989:interface=127.0.0.1", _ENDPOINT)
     root: str = _path("/dicom-web")
     max_results: int = _at_least(100, 1)
     public_url: str = _checked("", "empty, or http(s)://host[:port][/path]", lambda v: not v or _URL.fullmatch(v) is not None)
@@ -98,7 +103,7 @@ class HttpConfig:
 class DimseConfig:
     """`[dimse]`: the association door."""
 
-    endpoint: str = "tcp:11112:interface=127.0.0.1"
+    endpoint: str = _given("tcp:11112:interface=127.0.0.1", _ENDPOINT)
     ae_title: str = _ae("DICOMD")
     require_called_ae_title: bool = False
     max_associations: int = _at_least(200, 1)
@@ -155,7 +160,7 @@ class RenderingConfig:
 class RemoteAE:
     """`[[remote_aes]]`: a peer that this server may call."""
 
-    host: str
+    host: str = _given(attrs.NOTHING, "a host name or address")
     ae_title: str = _ae()
     port: int = _checked(attrs.NOTHING, "a TCP port, 1 to 65535", lambda v: 1 <= v <= 65535)
 
@@ -185,9 +190,23 @@ def load(path: str | None) -> Config:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: is not TOML: {error}") from None
     try:
-        return _section(Config, table, "")
+        config: Config = _section(Config, table, "")
+        _check_remote_aes(config)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
+    return config
+
+
+def _check_remote_aes(config: Config) -> None:
+    """Each peer is named once, and who is to be told something is a peer."""
+    titles = [remote.ae_title.strip() for remote in config.remote_aes]
+    for number, title in enumerate(titles):
+        if title in titles[:number]:
+            raise ConfigError(f"remote_aes[{number}].ae_title: {title} is there already, expected each AE title once")
+    for name in ("forward_to", "notify"):
+        for number, title in enumerate(getattr(config.mpps, name)):
+            if title.strip() not in titles:
+                raise ConfigError(f"mpps.{name}[{number}]: expected {_AES}")
 
 
 def _section(cls: type[Any], table: Any, prefix: str) -> Any:

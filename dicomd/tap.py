@@ -22,7 +22,7 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 from twisted.python import usage
 
-from . import __version__
+from . import __version__, logs
 from . import config as configuration
 from .config import Config
 from .dimse import description
@@ -89,8 +89,25 @@ class Options(usage.Options):
     def postOptions(self) -> None:
         try:
             self.config = configuration.load(self["config"])
+            _check_endpoints(self.config, self["config"])
         except configuration.ConfigError as error:
-            raise usage.UsageError(str(error)) from None
+            raise SystemExit(f"dicomd: {error}") from None
+
+
+def _check_endpoints(config: Config, path: str) -> None:
+    """Twisted can read every endpoint string; raises `ConfigError`. Nothing is opened."""
+    endpoints = {
+        "http.endpoint": config.http.endpoint,
+        "dimse.endpoint": config.dimse.endpoint,
+        "worklist.mllp_endpoint": config.worklist.mllp_endpoint,
+    }
+    for key, endpoint in endpoints.items():
+        try:
+            if endpoint:
+                serverFromString(None, endpoint)
+        except Exception as error:  # noqa: BLE001 - each kind of endpoint has exceptions of its own
+            reason = str(error) or type(error).__name__
+            raise configuration.ConfigError(f"{path}: {key}: expected a Twisted server endpoint string: {reason}") from None
 
 
 @frozen
@@ -222,7 +239,7 @@ class Server(Service):
         ensureDeferred(self._open()).addErrback(self._could_not_open)
         if self._refused is not None and not self.reactor.running:
             self._stop_parts()
-            raise SystemExit(f"dicomd: {self._refused}")
+            raise SystemExit(1)
 
     async def _open(self) -> None:
         for door in self._doors():
@@ -245,15 +262,16 @@ class Server(Service):
         """Blocking, before anything listens: the archive opens and recovers, the workers start."""
         try:
             self.archive.open()
-        except (StoreInUse, IndexUnusable) as error:
-            log.critical("the server could not start: {error}", error=error)
-            raise SystemExit(f"dicomd: {error}") from None
+        except (StoreInUse, IndexUnusable, OSError) as error:
+            log.critical("the server could not start: store.path: {error}", error=error)
+            raise SystemExit(1) from None
         if self.archive.taken_back:
             log.info("{count} instances that were never acknowledged were taken back", count=self.archive.taken_back)
         self.workers.start()
 
     def _could_not_open(self, failure: Any) -> None:
-        if failure.check(CannotListenError):
+        """One line for what the operator can mend."""
+        if failure.check(CannotListenError, OSError, OverflowError):
             log.critical("the server could not start: {error}", error=failure.value)
         else:
             log.failure("the server could not start", failure)
@@ -296,6 +314,7 @@ def makeService(options: Options) -> Server:
     """The whole server as one service; twistd starts and stops it."""
     from twisted.internet import reactor
 
+    logs.join()
     reactor.callWhenRunning(_end_in_order, reactor)
     return Server(options.config, reactor)
 

@@ -20,10 +20,11 @@ OURS = {
     "dimse": {"model", "wire", "services"},
     "mllp": {"model", "wire", "services"},
     "config": {"model"},
+    "logs": set(),
 }
 # third-party package -> the packages of ours that may import it
 THEIRS = {
-    "twisted": {"workers", "web", "dimse", "mllp", "tap"},
+    "twisted": {"workers", "web", "dimse", "mllp", "logs", "tap"},
     "klein": {"web"},
     "werkzeug": {"web", "wire"},
     "pynetdicom": {"wire", "dimse"},

@@ -68,10 +68,13 @@ class RefusalTests(SynchronousTestCase):
         self.assertIn("htpt: unknown key", self.refused("[htpt]\n"))
 
     def test_wrong_type(self) -> None:
-        self.assertIn("store.path: expected a string", self.refused("[store]\npath = 3\n"))
+        self.assertIn("http.public_url: expected empty, or http(s)", self.refused("[http]\npublic_url = 3\n"))
+
+    def test_wrong_type_of_a_string(self) -> None:
+        self.assertIn("worklist.path: expected a string", self.refused("[worklist]\npath = 3\n"))
 
     def test_boolean_is_no_number(self) -> None:
-        self.assertIn("http.max_results: expected a number of at least 1", self.refused("[http]\nmax_results = true\n"))
+        self.assertIn("http.max_results: expected a whole number of at least 1", self.refused("[http]\nmax_results = true\n"))
 
     def test_wrong_choice(self) -> None:
         self.assertIn(
@@ -92,3 +95,26 @@ class RefusalTests(SynchronousTestCase):
 
     def test_missing_file(self) -> None:
         self.assertIn("cannot be read", str(self.assertRaises(config.ConfigError, config.load, "/nonexistent.toml")))
+
+    def test_not_finite(self) -> None:
+        """TOML knows infinity; a timer does not."""
+        self.assertIn("http.idle_timeout: expected a number of at least 1", self.refused("[http]\nidle_timeout = inf\n"))
+
+    def test_empty(self) -> None:
+        """An empty path would be the working directory."""
+        self.assertIn("store.path: expected the path of a folder", self.refused('[store]\npath = ""\n'))
+        self.assertIn("dimse.endpoint: expected", self.refused('[dimse]\nendpoint = " "\n'))
+        self.assertIn("remote_aes[0].host", self.refused('[[remote_aes]]\nae_title = "A"\nhost = ""\nport = 104\n'))
+
+    def test_root(self) -> None:
+        for root in ("/", "x", "/a/", "//", "/a b", "/a{b}"):
+            self.assertIn("http.root: expected a path", self.refused(f'[http]\nroot = "{root}"\n'))
+
+    def test_remote_aes(self) -> None:
+        """A title stands for one peer, and who is told of performed steps is a peer."""
+        peer = '[[remote_aes]]\nae_title = "A"\nhost = "b"\nport = 104\n'
+        self.assertIn("remote_aes[1].ae_title: A is there already", self.refused(peer + peer))
+        self.assertIn("mpps.notify[0]: expected an AE title of the remote_aes", self.refused(f'[mpps]\nnotify = ["B"]\n{peer}'))
+        path = Path(self.mktemp())
+        path.write_text(f'[mpps]\nforward_to = ["A"]\n{peer}')
+        self.assertEqual(config.load(str(path)).mpps.forward_to, ("A",))
