@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..model.status import ServiceError, Status, TooLarge
-from ..wire.messages import REQUESTS, RESPONSE, Command, CommandField, MessageWriter
+from ..wire.messages import REQUESTS, RESPONSE, Command, CommandField, MessageWriter, encode_response
 from ..wire.negotiation import Context
 from .service import LARGEST_DATASET, Message, Service
 
@@ -42,7 +42,7 @@ class Link(Protocol):
     def flush(self) -> None:
         """Do not wait with what was sent."""
 
-    def writable(self) -> "Deferred[None]":
+    def writable(self) -> Awaitable[None]:
         """Resolves when the peer has taken most of what was sent; fails with `AssociationEnded`."""
 
     def pause(self) -> None:
@@ -123,19 +123,24 @@ class Association:
         """Send a response; `elements` are further attributes of `Command`. Await it for back-pressure."""
         if self.ended:
             raise AssociationEnded
+        message.is_answered = status & 0xFF00 != 0xFF00
+        command = self._response(message, status, dataset is not None, elements)
+        self.link.send(self.writer.message(message.context.id, command, dataset))
+        return self.link.writable()
+
+    def _response(self, message: Message, status: int, has_data_set: bool, elements: dict[str, Any]) -> Command | bytes:
         request = message.command
-        command = Command(
+        if not elements and not request.sop_instance_uid:
+            return encode_response(request.command_field | RESPONSE, message.id, request.sop_class_uid, has_data_set, status)
+        return Command(
             request.command_field | RESPONSE,
             message_id_being_responded_to=message.id,
             affected_sop_class_uid=elements.pop("affected_sop_class_uid", request.sop_class_uid),
             affected_sop_instance_uid=elements.pop("affected_sop_instance_uid", request.sop_instance_uid),
-            has_data_set=dataset is not None,
+            has_data_set=has_data_set,
             status=status,
             **elements,
         )
-        message.is_answered = status & 0xFF00 != 0xFF00
-        self.link.send(self.writer.message(message.context.id, command, dataset))
-        return self.link.writable()
 
     def fail(self, message: Message, error: ServiceError, **elements: Any) -> Awaitable[None]:
         """The response that a refusal by the core becomes."""
@@ -212,7 +217,7 @@ class Association:
         if command.command_field == CommandField.C_CANCEL:
             self._cancel(command.message_id_being_responded_to)
         elif command.is_response:
-            self._response(command)
+            self._responded(command)
         else:
             self._request(self.contexts[context_id], command)
 
@@ -377,7 +382,7 @@ class Association:
 
     # Responses of the peer
 
-    def _response(self, command: Command) -> None:
+    def _responded(self, command: Command) -> None:
         answer = self._answers.get(command.message_id_being_responded_to or 0)
         if answer is None:
             self.abort("a response to a request that was never made")

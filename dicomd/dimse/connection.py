@@ -4,11 +4,11 @@ What distinguishes the acceptor (`listener`) from the requestor (`outbound`) is 
 everywhere: a message is several small writes, and each would wait 40 ms for a delayed acknowledgement without it.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Generator
 from typing import Any
 
 from attrs import define, field, frozen
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
@@ -46,6 +46,17 @@ class Timeouts:
     response: float = 60.0
 
 
+class _Ready:
+    """Nothing to wait for."""
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return
+        yield
+
+
+READY = _Ready()
+
+
 @implementer(IPushProducer)
 @define(eq=False)
 class Outgoing:
@@ -72,10 +83,10 @@ class Outgoing:
         for deferred in waiting:
             fire(deferred)
 
-    def wait(self) -> "Deferred[None]":
+    def wait(self) -> Awaitable[None]:
         """Resolves when more may be sent."""
         if not self.is_blocked:
-            return succeed(None)
+            return READY
         deferred: Deferred[None] = Deferred()
         self._waiting.append(deferred)
         return deferred
@@ -243,7 +254,7 @@ class Connection(Protocol):
         if write is not None and not self._lost:
             write()
 
-    def writable(self) -> "Deferred[None]":
+    def writable(self) -> Awaitable[None]:
         """Resolves when the peer has taken most of what was sent."""
         return self._outgoing.wait()
 

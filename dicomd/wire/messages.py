@@ -4,8 +4,9 @@ A data set is never held here: its fragments pass through as they come. Writing 
 """
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from enum import IntEnum
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from attrs import define
@@ -206,6 +207,21 @@ def encode_command(command: Command) -> bytes:
     return b"".join(pieces)
 
 
+@lru_cache(1024)
+def _response_parts(command_field: int, sop_class_uid: str, has_data_set: bool, status: int) -> tuple[bytes, bytes]:
+    """What stands before and after the Message ID of a response that tells nothing else."""
+    command = Command(command_field, None, 0, sop_class_uid, has_data_set=has_data_set, status=status)
+    whole = encode_command(command)
+    at = whole.index(_SHORT.pack(0, 0x0120, 2, 0)) + 8
+    return whole[:at], whole[at + 2 :]
+
+
+def encode_response(command_field: int, message_id: int, sop_class_uid: str, has_data_set: bool, status: int) -> bytes:
+    """The command set of a response without further elements, as thousands a second go out."""
+    before, after = _response_parts(command_field, sop_class_uid, has_data_set, status)
+    return before + _US.pack(message_id) + after
+
+
 def _write(pieces: list[bytes], command: Command, rows: tuple[tuple[int, str, Callable[[Any], bytes] | None], ...]) -> None:
     for element, name, write in rows:
         value = getattr(command, name)
@@ -288,9 +304,10 @@ class MessageWriter:
         limit = maximum_length if 0 < maximum_length < UNLIMITED_PDU else UNLIMITED_PDU
         self._largest = max((limit - 6) & ~1, 2)
 
-    def message(self, context_id: int, command: Command, data_set: bytes | None = None) -> bytes:
-        """A whole message whose data set is at hand."""
-        pieces = list(self._cut(context_id, _COMMAND, encode_command(command), True))
+    def message(self, context_id: int, command: Command | bytes, data_set: bytes | None = None) -> bytes:
+        """A whole message, its command encoded or not, whose data set is at hand."""
+        encoded = command if isinstance(command, bytes) else encode_command(command)
+        pieces = self._cut(context_id, _COMMAND, encoded, True)
         if data_set is not None:
             pieces += self._cut(context_id, 0, data_set, True)
         return b"".join(pieces)
@@ -303,10 +320,15 @@ class MessageWriter:
         """The next bytes of the data set; all chunks but the last must have an even length."""
         return b"".join(self._cut(context_id, 0, chunk, last))
 
-    def _cut(self, context_id: int, control: int, data: bytes, last: bool) -> Iterator[bytes | memoryview]:
-        view, largest, total = memoryview(data), self._largest, len(data)
-        for start in range(0, total or 1, largest):
+    def _cut(self, context_id: int, control: int, data: bytes, last: bool) -> list[bytes | memoryview]:
+        largest, total = self._largest, len(data)
+        if total <= largest:
+            return [_PDV_HEADER.pack(P_DATA_TF, 0, total + 6, total + 2, context_id, control | (_LAST if last else 0)), data]
+        view = memoryview(data)
+        pieces: list[bytes | memoryview] = []
+        for start in range(0, total, largest):
             size = min(largest, total - start)
             final = _LAST if last and start + size == total else 0
-            yield _PDV_HEADER.pack(P_DATA_TF, 0, size + 6, size + 2, context_id, control | final)
-            yield view[start : start + size]
+            pieces.append(_PDV_HEADER.pack(P_DATA_TF, 0, size + 6, size + 2, context_id, control | final))
+            pieces.append(view[start : start + size])
+        return pieces

@@ -98,6 +98,7 @@ class LocalProtocolError(Exception):
 
 _HEADER = struct.Struct(">BBI")
 _PDV_HEADER = struct.Struct(">IBB")
+_BOTH_HEADERS = struct.Struct(">BBIIBB")
 _PDU_EVENTS: dict[int, Event] = {
     ASSOCIATE_RQ: Event.RQ_PDU,
     ASSOCIATE_AC: Event.AC_PDU,
@@ -159,10 +160,10 @@ class UpperLayer:
         return outputs
 
     def send(self, pdus: bytes) -> list[Output]:
-        """Send P-DATA-TF PDUs, as `messages.MessageWriter` makes them."""
-        outputs = self._local(Event.P_DATA_REQUEST)
-        outputs.append(Send(pdus))
-        return outputs
+        """Send P-DATA-TF PDUs, as `messages.MessageWriter` makes them (DT-1 and AR-7: the state stays)."""
+        if (Event.P_DATA_REQUEST, self.state) not in TRANSITIONS:
+            raise LocalProtocolError(f"{Event.P_DATA_REQUEST.name} in {self.state.name}")
+        return [Send(pdus)]
 
     def release(self) -> list[Output]:
         """Ask for an orderly end."""
@@ -201,11 +202,26 @@ class UpperLayer:
                 taken = min(self._skip, end - position)
                 self._skip -= taken
                 position += taken
-            else:
+            elif not self._begins_fragment(data, position, end):
                 position = self._collect(data, position, end)
+            else:
+                position += 12
         return self._outputs
 
     # Framing
+
+    def _begins_fragment(self, data: bytes, position: int, end: int) -> bool:
+        """The usual case in one step: both headers of a P-DATA-TF with one PDV are at hand, and nothing is wrong with them."""
+        if self._body_left or self._partial or self._wanted or end - position < 12 or self.state is not State.STA6:
+            return False
+        kind, _, length, size, context_id, control = _BOTH_HEADERS.unpack_from(data, position)
+        if kind != P_DATA_TF or size != length - 4 or size <= 2 or context_id not in self._contexts:
+            return False
+        if self.maximum_length and length > self.maximum_length:
+            return False
+        self._fragment_left = size - 2
+        self._fragment = (context_id, control & 1 == 1, control & 2 == 2)
+        return True
 
     def _pass_fragment(self, data: bytes, position: int, end: int) -> int:
         taken = min(self._fragment_left, end - position)
