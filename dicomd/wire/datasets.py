@@ -16,7 +16,7 @@ from .decoding import Decoder
 from .elements import DEFLATED, LONG_VRS, Layout, actual_layout, layout_of
 from .json_model import from_json, object_json, to_json
 from .native_model import from_xml, to_xml
-from .values import to_bytes
+from .values import plain_bytes, to_bytes
 from .vrs import KNOWN, dictionary_vr, settled_vr
 
 __all__ = ["decode", "deflate", "encode", "from_json", "from_xml", "inflate", "object_json", "to_json", "to_xml"]
@@ -90,9 +90,20 @@ def declared_set(attributes: Attributes) -> str:
 def _encode(attributes: Attributes, form: Layout, codecs: tuple[str, ...], declared: str) -> bytes:
     out: list[bytes] = []
     for key, attribute in in_order(attributes, declared):
-        if "BulkDataURI" not in attribute:
+        if "BulkDataURI" in attribute:
+            continue
+        value = plain_bytes(attribute)
+        if value is None:
             encode_element(out, key, attribute, form, codecs)
+        else:
+            out.append(_head(key, attribute["vr"], len(value), form))
+            out.append(value)
     return b"".join(out)
+
+
+@lru_cache(4096)
+def _head(key: str, vr: str, length: int, form: Layout) -> bytes:
+    return header(int(key, 16), vr, length, form)
 
 
 def in_order(attributes: Attributes, declared: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -101,7 +112,7 @@ def in_order(attributes: Attributes, declared: str) -> Iterator[tuple[str, dict[
         if key == _CHARACTER_SET:
             if declared:
                 yield key, {"vr": "CS", "Value": declared.split("\\")}
-        elif key[:4] not in ("0000", "0002"):
+        elif key > _CHARACTER_SET or key[:4] not in ("0000", "0002"):
             yield key, attributes[key]
 
 
@@ -130,7 +141,6 @@ def _unfit(key: str, vr: str) -> MalformedDataset:
     return MalformedDataset(f"({key[:4]},{key[4:]}) has a value that is no {vr}", offending=(int(key, 16),))
 
 
-@lru_cache(4096)
 def header(tag: int, vr: str, length: int, form: Layout) -> bytes:
     """The head of an element; a value too long for a 16-bit length makes it UN (PS3.5 6.2.2, note)."""
     order = "little" if form.little else "big"

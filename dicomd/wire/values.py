@@ -12,7 +12,8 @@ from .character_sets import decode_text, encode_text
 from .vrs import BINARY, LUT_DESCRIPTORS, NUMBERS, TEXT, WORDS
 
 Codecs = tuple[str, ...]
-_NOT_TEXT = frozenset((*NUMBERS, "AT"))
+# VRs whose values are written as they are, and the padding
+_PLAIN = {vr: b"\0" if vr == "UI" else b" " for vr in "AE AS CS DA DS DT IS LO LT PN SH ST TM UC UI UR UT".split()}
 _PADDING = " \0"
 _EXACT = 2**53
 
@@ -168,6 +169,22 @@ def from_bytes(raw: bytes, vr: str, codecs: Codecs, order: str, tag: int = 0) ->
     return {"vr": vr, "Value": value} if value else {"vr": vr}
 
 
+def plain_bytes(attribute: dict[str, Any]) -> bytes | None:
+    """The bytes of what most attributes hold: nothing, or one value of plain ASCII text; None for anything else."""
+    padding = _PLAIN.get(attribute.get("vr", ""))
+    if padding is None:
+        return None
+    values = attribute.get("Value")
+    if not values:
+        return b""
+    value = values[0]
+    if type(value) is dict and len(value) == 1:
+        value = value.get("Alphabetic")
+    if len(values) > 1 or type(value) is not str or not value.isascii():
+        return None
+    return value.encode("ascii") + padding if len(value) % 2 else value.encode("ascii")
+
+
 def to_bytes(attribute: dict[str, Any], vr: str, codecs: Codecs, order: str) -> bytes:
     """The bytes of an attribute's value, padded to even length; raises ValueError (or a subclass) for one that does not fit."""
     if vr in BINARY:
@@ -177,13 +194,6 @@ def to_bytes(attribute: dict[str, Any], vr: str, codecs: Codecs, order: str) -> 
     values = attribute.get("Value")
     if not values:
         return b""
-    if len(values) == 1:
-        only = values[0]
-        if vr == "PN" and type(only) is dict and len(only) == 1:
-            only = only.get("Alphabetic")
-        if type(only) is str and vr not in _NOT_TEXT and only.isascii():
-            raw = only.encode("ascii")
-            return raw if len(raw) % 2 == 0 else raw + (b"\0" if vr == "UI" else b" ")
     if vr in NUMBERS:
         return _pack(values, NUMBERS[vr], order)
     if vr == "AT":
