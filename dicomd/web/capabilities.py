@@ -93,9 +93,8 @@ class Capabilities:
     def _document(self, base: str, form: str, path: str) -> bytes:
         """`path`: only the rows of this path; all when empty."""
         rows = [row for row in self._rows if not path or row.path == path]
-        origin = "/".join(base.split("/")[:3])
         if form == _OPENAPI:
-            return orjson.dumps(openapi.document(rows, base, origin, self._version))
+            return orjson.dumps(openapi.document(rows, base, self._version))
         if form == HTML:
             return conformance.page(rows, base, self._version, () if path else self._further())
         document = wadl.document(rows, base)

@@ -26,34 +26,36 @@ _PROBLEM = {
 }
 
 
-def document(rows: Iterable[Route], base: str, origin: str, version: str) -> dict[str, Any]:
-    """The description of `rows`, served under `base`; rows that are not rooted under `origin`."""
+def document(rows: Iterable[Route], base: str, version: str) -> dict[str, Any]:
+    """The description of `rows`, served under `base`; rows that are not rooted at the top of the same host."""
+    scheme, _, rest = base.partition("://")
+    host, slash, prefix = rest.partition("/")
     paths: dict[str, dict[str, Any]] = {}
     tags: dict[str, None] = {}
     for row in rows:
-        item = paths.setdefault(plain_path(row), {} if row.rooted else {"servers": [{"url": origin}]})
+        item = paths.setdefault(plain_path(row, slash + prefix), {})
         tags[row.service] = None
         for method in row.methods:
             item[method.lower()] = _operation(row, method)
     return {
         "openapi": "3.1.0",
         "info": {"title": "dicomd", "version": version, "description": "A DICOM archive: DICOMweb (PS3.18)"},
-        "servers": [{"url": base}],
+        "servers": [{"url": f"{scheme}://{host}"}],
         "tags": [{"name": name, "description": HTTP_SERVICES[name]} for name in tags if name],
         "paths": paths,
         "components": {"schemas": {"Problem": _PROBLEM}},
     }
 
 
-def plain_path(row: Route) -> str:
+def plain_path(row: Route, root: str) -> str:
     """The path as OpenAPI writes it; `{name...}` has no equal there."""
-    return row.path.replace("...}", "}")
+    return (root if row.rooted else "") + row.path.replace("...}", "}")
 
 
 def operation_id(row: Route, method: str) -> str:
     """A name for the operation, unique among all."""
     words = re.findall(r"[A-Za-z0-9]+", row.path)
-    return method.lower() + "".join(word[0].upper() + word[1:] for word in words)
+    return method.lower() + ("" if row.rooted else "Server") + "".join(word[0].upper() + word[1:] for word in words)
 
 
 def _operation(row: Route, method: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from twisted.trial.unittest import TestCase
 from tests.daemon import Daemon, run
 from tests.data import pydicom_file
 
-EXAMPLES = 4
+EXAMPLES = 3
 
 
 @schemathesis.serializer("application/dicom", "application/dicom+xml", "multipart/related", "text/plain")
