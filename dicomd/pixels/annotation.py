@@ -83,5 +83,7 @@ def _write(draw: ImageDraw.ImageDraw, at: tuple[float, float], lines: list[str],
     step = size * 1.25
     x, y = at[0], at[1] - step * (len(lines) - 1 if anchor[1] == "d" else 0)
     for line in lines:
-        draw.text((x, y), line, fill=white, font=font(size), anchor=anchor, stroke_width=max(1, size // 12), stroke_fill=black)
+        draw.text(
+            (x, y), line, fill=white, font=font(size, line), anchor=anchor, stroke_width=max(1, size // 12), stroke_fill=black
+        )
         y += step

@@ -30,10 +30,11 @@ def to_rgb(samples: Array, photometric: str, bits_stored: int) -> Bytes:
 def _eight_bits(samples: Array, bits_stored: int) -> Bytes:
     if samples.dtype == np.uint8 and bits_stored >= 8:
         return np.ascontiguousarray(samples)
-    words = samples.astype(np.uint32) & ((1 << bits_stored) - 1)
+    words = samples.view(f"u{samples.dtype.itemsize}")
     if bits_stored >= 8:
-        return np.ascontiguousarray(words >> (bits_stored - 8)).astype(np.uint8)
-    return (words * 255 // ((1 << bits_stored) - 1)).astype(np.uint8)
+        return (words >> (bits_stored - 8)).astype(np.uint8)
+    largest = (1 << bits_stored) - 1
+    return ((words & largest).astype(np.uint16) * 255 // largest).astype(np.uint8)
 
 
 def _converted(samples: Bytes, mode: str) -> Bytes:

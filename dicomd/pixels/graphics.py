@@ -113,7 +113,9 @@ class Canvas:
         black: int | Colour = 0 if self.image.mode == "L" else (0, 0, 0)
         for number, line in enumerate(lines):
             at = (align[1], top + number * size * 1.25)
-            self._pen.text(at, line[:200], fill=fill, font=font(size), anchor=f"{align[0]}a", stroke_width=1, stroke_fill=black)
+            self._pen.text(
+                at, line[:200], fill=fill, font=font(size, line), anchor=f"{align[0]}a", stroke_width=1, stroke_fill=black
+            )
 
 
 def ellipse(center: Point, major: Point, minor: Point) -> list[Point]:

@@ -1,5 +1,7 @@
 """Which grayscale transformation a frame gets: from the query, its functional groups, the data set, or its own values."""
 
+from collections.abc import Iterator
+
 import numpy as np
 from attrs import evolve
 
@@ -8,12 +10,13 @@ from . import lut
 from .functional_groups import FRAME_VOI_LUT, PIXEL_VALUE_TRANSFORMATION, macro
 from .header import Array, Bytes, Header
 from .instance import Instance
-from .lut import Grayscale, Lut, Modality, Stored, display_table
+from .lut import Floats, Grayscale, Lut, Modality, Stored, display_table
 from .window import Identity, automatic, spread
 
 MODALITY_LUT_SEQUENCE, VOI_LUT_SEQUENCE = "00283000", "00283010"
 # Of larger frames only about so many pixels are counted for the automatic window.
 _LOOKED_AT = 1_000_000
+_BLOCK = 1_000_000
 _CENTER, _WIDTH, _FUNCTION = "00281050", "00281051", "00281056"
 
 
@@ -106,10 +109,12 @@ def _occurring(instance: Instance, before: Modality, samples: Array) -> Identity
     picture, stored = instance.picture, instance.picture.stored
     low, high = _padding(instance.header, stored)
     if picture.floating or samples.dtype.itemsize > 2:
-        values = samples if picture.floating else stored.extract(samples)
-        good = np.isfinite(values) & ((values < low) | (values > high))
-        shown = before.apply(values[good].astype(np.float64))
-        return spread(float(shown.min()), float(shown.max())) if shown.size else Identity(0, 1)
+        ends: list[float] = []
+        for rows in blocks(samples):
+            values = _values(instance, samples[rows])
+            shown = before.apply(values[np.isfinite(values) & ((values < low) | (values > high))])
+            ends += [float(shown.min()), float(shown.max())] if shown.size else []
+        return spread(min(ends), max(ends)) if ends else Identity(0, 1)
     looked_at = words(samples).ravel()[:: max(1, samples.size // _LOOKED_AT)]
     counts = np.bincount(looked_at, minlength=1 << 8 * samples.dtype.itemsize)
     present = np.flatnonzero(counts)
@@ -148,12 +153,27 @@ def words(samples: Array) -> Array:
 def shown(instance: Instance, samples: Array, grayscale: Grayscale) -> Bytes:
     """Display values of a frame's samples: by table when words are short, else value by value."""
     picture = instance.picture
-    if picture.floating:
-        return grayscale.display(samples.astype(np.float64))
-    raw = words(samples)
-    if raw.dtype.itemsize > 2:
-        return grayscale.display(picture.stored.extract(raw).astype(np.float64))
-    return np.take(table(picture.stored, raw, grayscale), raw)
+    if not picture.floating and samples.dtype.itemsize <= 2:
+        raw = words(samples)
+        return np.take(table(picture.stored, raw, grayscale), raw)
+    out = np.empty(samples.shape, np.uint8)
+    for rows in blocks(samples):
+        out[rows] = grayscale.display(_values(instance, samples[rows]))
+    return out
+
+
+def _values(instance: Instance, samples: Array) -> Floats:
+    """Stored values of long words or of floating point samples."""
+    picture = instance.picture
+    values = samples if picture.floating else picture.stored.extract(words(samples))
+    return values.astype(np.float64)
+
+
+def blocks(samples: Array) -> Iterator[slice]:
+    """Some rows at a time, so that what is computed from large frames value by value needs little memory."""
+    step = max(1, _BLOCK // max(1, samples.shape[1]))
+    for start in range(0, samples.shape[0], step):
+        yield slice(start, start + step)
 
 
 def table(stored: Stored, raw: Array, grayscale: Grayscale) -> Bytes:

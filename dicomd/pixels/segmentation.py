@@ -27,10 +27,10 @@ def paint(header: Header, index: int, samples: Array) -> Bytes:
     if is_labelmap(header):
         labels = np.clip(samples, 0, 0xFFFF).astype(np.intp)
         return _label_table(header, int(labels.max()))[labels]
-    colour = np.array(_colour(header, _segment(header, index)), dtype=np.uint16)
+    colour = np.array(_colour(header, _segment(header, index)))
     largest = max(1, header.integer("0062000E", 255)) if header.text("00620001") == "FRACTIONAL" else 1
-    part = np.minimum(samples.astype(np.float32) / largest, 1.0)
-    return (part[:, :, None] * colour + 0.5).astype(np.uint8)
+    part = np.minimum(np.arange(0x100) / largest, 1.0)
+    return (part[:, None] * colour + 0.5).astype(np.uint8)[np.clip(samples, 0, 0xFF)]
 
 
 def _segment(header: Header, index: int) -> int:

@@ -20,6 +20,7 @@ from .subjects import Kind, Subject
 
 # A moving picture of more frames takes a worker for too long; multipart has no such bound.
 _MOST_ANIMATED = 1000
+_MOST_ANIMATED_PIXELS = 500_000_000
 
 
 class Chooser(Protocol):
@@ -157,8 +158,9 @@ def _look(subject: Subject, frame: int, state: Subject | None) -> Appearance | N
 def _animation(
     subject: Subject, frames: tuple[int, ...], parameters: RenderingParameters, media_type: str, state: Subject | None
 ) -> Rendition:
-    if len(frames) > _MOST_ANIMATED:
-        raise TooLarge(f"a moving picture has at most {_MOST_ANIMATED} frames, ask for parts: {multipart(media_type)}")
+    image = subject.instance.picture.image
+    if len(frames) > _MOST_ANIMATED or len(frames) * image.rows * image.columns > _MOST_ANIMATED_PIXELS:
+        raise TooLarge(f"too many frames or pixels for a moving picture, ask for parts: {multipart(media_type)}")
     if parameters.icc_profile != "no":
         raise InvalidRequest(f"iccprofile: a moving {media_type} cannot hold a profile")
 
