@@ -78,6 +78,7 @@ from .workers import Workers
 log = Logger()
 
 DRAIN_SECONDS = 3.0
+CHANNEL_DRAIN_SECONDS = 1.0
 EXPIRY_SECONDS = 3600.0
 
 
@@ -145,6 +146,7 @@ class Server(Service):
         self.sender = DimseSender(self.connector)
         self.non_patient = NonPatientInstances(self.workers, self.archive.folder)
         self._join_modality()
+        self._join_workitems()
         self.preparation = Preparation(self.workers, self.archive.folder, self.reactor, store.inline_threshold)
         self.preparation.subscribe(self.hub)
         self.search = Search(self.workers, self.archive.folder, self.reactor, self.config.http.max_results, store.query_timeout)
@@ -176,6 +178,18 @@ class Server(Service):
         self.expiry.clock = self.reactor
         self.folder = WatchedFolder(worklist.path, self.worklist, self.workers, self.reactor, ensureDeferred)
 
+    def _join_workitems(self) -> None:
+        """Unified procedure steps, and the ways to their subscribers."""
+        ups = self.config.ups
+        self.delivery = Delivery(self.workers, self.reactor, self.reactor.callFromThread, spawn, bound=ups.event_backlog)
+        self.delivery.open_remote = self._remote_subscriber
+        self.workitems = Workitems(self.workers, self.delivery, self.reactor, self.peers, generate_uid, spawn, ups)
+        self.event_channels = EventChannels(self.delivery, self.reactor)
+
+    def _remote_subscriber(self, ae_title: str) -> RemoteSubscriber | None:
+        peer = self.peers.find(ae_title)
+        return RemoteSubscriber(peer, self.sender, self.reactor, spawn) if peer is not None else None
+
     def _join_rendering(self) -> None:
         """Pictures of instances, and where they are kept."""
         rendering, folder = self.config.rendering, self.archive.folder
@@ -195,6 +209,7 @@ class Server(Service):
             *NonPatient(self.non_patient, stow, self.workers.disk, self.config.http.max_results).routes(),
             *web_modality.ModalityWorklist(self.worklist, self.config.http.max_results).routes(),
             *web_modality.PerformedProcedureSteps(self.performed).routes(),
+            *UpsRs(self.workitems, self.event_channels, self.config.http.max_results, self.config.dimse.ae_title).routes(),
             *Qido(self.search).routes(),
             *Wado(self.retrieve, self.transcoder, self.workers.disk).routes(),
             *WadoMetadata(self.metadata, self.workers.disk).routes(),
@@ -215,6 +230,7 @@ class Server(Service):
             *NonPatientQuery(self.non_patient, self.config.dimse.ae_title).services(),
             *dimse_modality.ModalityWorklist(self.worklist).services(),
             *dimse_modality.PerformedProcedureSteps(self.performed).services(),
+            *UpsProvider(self.workitems, self.delivery, lambda title: self.peers.find(title) is not None).services(),
         ]
         return [*Verification().services(), *offered(rows, dimse.off)]
 
@@ -242,6 +258,7 @@ class Server(Service):
             raise SystemExit(1)
 
     async def _open(self) -> None:
+        await self.workitems.start()
         for door in self._doors():
             port = await serverFromString(self.reactor, door.endpoint).listen(door.factory)
             self.ports[door.name] = port
@@ -291,7 +308,9 @@ class Server(Service):
         if self.expiry.running:
             self.expiry.stop()
         await DeferredList([self.ports[door.name].stopListening() for door in doors])
+        await self.event_channels.drain(CHANNEL_DRAIN_SECONDS)
         await DeferredList([ensureDeferred(door.drain(DRAIN_SECONDS)) for door in doors])
+        await self.workitems.stop()
         self.connector.abort_all()
         await deferToThread(self._stop_parts)
         # All that was begun is done: a stop by signal is a success, not a death by that signal.

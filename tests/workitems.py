@@ -9,9 +9,9 @@ from twisted.internet.task import Clock
 
 from dicomd.model.attributes import Attributes, attribute, text
 from dicomd.model.identifiers import Peer
+from dicomd.model.workitem_events import Report
 from dicomd.services.event_delivery import Delivery
 from dicomd.services.workitems import Workitems
-from dicomd.store.event_reports import Report
 from dicomd.store.index import Index
 from dicomd.workers import spawn
 from tests.workers import ImmediateWorkers

@@ -35,6 +35,15 @@ class Event:
     information: Attributes
 
 
+@frozen(eq=False)
+class Report:
+    """An event on its way: reports have ascending numbers, and each subscriber gets them in this order."""
+
+    id: int
+    event: Event
+    recipients: tuple[int, ...]
+
+
 def _picked(attributes: Attributes, *tags: str) -> Attributes:
     return {tag: attributes[tag] for tag in tags if not is_empty(attributes.get(tag))}
 

@@ -16,8 +16,8 @@ from typing import Any, Protocol
 from attrs import define, field
 
 from ..model.status import Busy
+from ..model.workitem_events import Report
 from ..store import event_reports, subscriptions
-from ..store.event_reports import Report
 from .hub import Clock
 
 log = logging.getLogger(__name__)

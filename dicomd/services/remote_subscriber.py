@@ -9,7 +9,7 @@ from attrs import define, field
 from ..model.identifiers import Peer
 from ..model.status import ServiceError
 from ..model.workitem_attributes import GLOBAL_SUBSCRIPTION, UPS_PUSH
-from ..store.event_reports import Report
+from ..model.workitem_events import Report
 from .event_delivery import Link
 from .hub import Clock, Sender
 

@@ -19,9 +19,8 @@ from ..model.query import match_all
 from ..model.status import Gone, NoSuchInstance, ServiceError, Status
 from ..model.steps import CHANGE_STATE, Key, Request, State, Verdict, decide
 from ..model.workitem_checks import is_empty, unmet
-from ..model.workitem_events import Event
+from ..model.workitem_events import Event, Report
 from ..store import event_reports, subscriptions, workitems
-from ..store.event_reports import Report
 from ..store.index import after_commit
 from ..store.subscriptions import Kind
 from ..store.workitems import Workitem

@@ -39,7 +39,6 @@ PORTION = 200
 BETWEEN_PORTIONS_SECONDS, LAGGING_SECONDS = 0.01, 1.0
 EXPIRE_SECONDS = 60.0
 WELL_KNOWN = (GLOBAL_SUBSCRIPTION, FILTERED_SUBSCRIPTION)
-_ALWAYS = dict.fromkeys(ALWAYS_RETURNED)
 
 
 class Settings(Protocol):
@@ -146,16 +145,27 @@ class Workitems:
         status: Status = await self._workers.write(change, uid, requesting_ae_title, reason, own_uid, self._moment())
         return status
 
-    async def search(self, query: Query, most: int, after: Place | None = None, *, empty: bool = False) -> Page:
-        """At most `most` matching items with the attributes asked for (PS3.4 CC.2.8); `empty` as in `projection.project`."""
-        page: Page = await self._workers.read(_search, query, most, after, empty)
+    async def search(
+        self,
+        query: Query,
+        most: int,
+        after: Place | None = None,
+        *,
+        always: Sequence[str] = ALWAYS_RETURNED,
+        empty: bool = False,
+    ) -> Page:
+        """At most `most` matching items with the attributes asked for and those `always` returned (PS3.4 CC.2.8).
+
+        `empty`: what was asked for and is not there is returned without value.
+        """
+        page: Page = await self._workers.read(_search, query, most, after, frozenset(always), empty)
         return page
 
     # ---- subscriptions
 
     async def subscribe(self, uid: str, ae_title: str, lock: bool, filter_text: str = "", *, must_be_known: bool = False) -> None:
         """Subscribe an application entity to one item, or to all or to those matching the filter (PS3.4 CC.2.3)."""
-        self._check_subscriber(ae_title, must_be_known)
+        self.check_ae_title(ae_title, must_be_known=must_be_known)
         if (uid == FILTERED_SUBSCRIPTION) != bool(filter_text):
             raise InvalidRequest("a filter belongs to the filtered global subscription, and only to it")
         if uid == GLOBAL_SUBSCRIPTION:
@@ -171,7 +181,7 @@ class Workitems:
 
     async def unsubscribe(self, uid: str, ae_title: str) -> None:
         """End a subscription; that to all items ends those to single ones as well (PS3.4 CC.2.3)."""
-        self._check_subscriber(ae_title, False)
+        self.check_ae_title(ae_title)
         if uid in WELL_KNOWN:
             await self._write(workitem_changes.end_global, ae_title, subscriptions.unsubscribe_all)
         else:
@@ -179,13 +189,14 @@ class Workitems:
 
     async def suspend(self, uid: str, ae_title: str) -> None:
         """Keep the subscriptions there are, begin no further ones (PS3.4 CC.2.3)."""
-        self._check_subscriber(ae_title, False)
+        self.check_ae_title(ae_title)
         if uid not in WELL_KNOWN:
             raise ServiceError("only a global subscription can be suspended", Status.UPS_ACTION_INAPPROPRIATE)
         end = subscriptions.suspend_all if uid == GLOBAL_SUBSCRIPTION else subscriptions.suspend_filtered
         await self._write(workitem_changes.end_global, ae_title, end)
 
-    def _check_subscriber(self, ae_title: str, must_be_known: bool) -> None:
+    def check_ae_title(self, ae_title: str, *, must_be_known: bool = False) -> None:
+        """Refuse what is no AE title, and where the configuration says so, one that is unknown."""
         if not is_ae_title(ae_title):
             raise InvalidRequest("the receiving AE title is not one")
         is_known = self._peers.find(ae_title) is not None or self._delivery.knows(ae_title)
@@ -241,25 +252,25 @@ def _exists(connection: Any, uid: str) -> None:
     _read(connection, uid)
 
 
-def _search(connection: Any, query: Query, most: int, after: Place | None, empty: bool) -> Page:
+def _search(connection: Any, query: Query, most: int, after: Place | None, always: frozenset[str], empty: bool) -> Page:
     hidden = {tag: inner for tag, inner in query.fields.items() if tag != TRANSACTION_UID}
     shown = evolve(query, fields=hidden)
     found = workitem_search.search(connection, query, most, query.offset, after)
-    whole = None if empty else _whole_attributes(shown)
+    whole = None if empty else _whole_attributes(shown, always)
     if whole is not None:
         by_items = [(key.tag, key.match) for key in query.keys if isinstance(key.match, Items)]
         matches = [_whole(item, whole, by_items) for item in found.items]
     else:
-        matches = [project(shown, item, None if empty else _ALWAYS, empty=empty) for item in found.items]
+        matches = [project(shown, item, dict.fromkeys(always), empty=empty) for item in found.items]
     return Page(matches, found.remaining, found.last)
 
 
-def _whole_attributes(query: Query) -> frozenset[str] | None:
+def _whole_attributes(query: Query, always: frozenset[str]) -> frozenset[str] | None:
     """The attributes that an answer holds as they are; None when an item has to be looked at more closely."""
-    parts = any(inner is not None and tag not in _ALWAYS for tag, inner in query.fields.items())
+    parts = any(inner is not None and tag not in always for tag, inner in query.fields.items())
     if parts or query.all_fields or query.creators or query.timezone is not None:
         return None
-    return frozenset((*_ALWAYS, *query.fields))
+    return always.union(query.fields)
 
 
 def _whole(item: Attributes, wanted: frozenset[str], by_items: Sequence[tuple[str, Items]]) -> Attributes:

@@ -7,22 +7,11 @@ says how far it has come.
 from collections.abc import Iterable, Mapping, Sequence
 
 import orjson
-from attrs import frozen
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
-from ..model.workitem_events import Event, EventType
+from ..model.workitem_events import Event, EventType, Report
 from .dialect import Statement
 from .schema import event_reports, subscribers
-
-
-@frozen(eq=False)
-class Report:
-    """An event on its way: reports have ascending numbers, and each subscriber gets them in this order."""
-
-    id: int
-    event: Event
-    recipients: tuple[int, ...]
-
 
 _insert = Statement(
     insert(event_reports).values(
