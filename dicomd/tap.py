@@ -9,6 +9,7 @@ import signal
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
+from uuid import uuid4
 
 from attrs import define, field, frozen
 from twisted.application.service import Service
@@ -35,10 +36,12 @@ from .dimse.query import QueryProvider
 from .dimse.retrieve import Retrieval
 from .dimse.service import Service as DimseService
 from .dimse.service import Services, offered
+from .dimse.workitems import UpsProvider
 from .mllp import listener as mllp
 from .model.identifiers import Peer
 from .model.scheduled_steps import ScheduledState
 from .services.bulk import BulkStore
+from .services.event_delivery import Delivery
 from .services.frames import Frames
 from .services.hub import EventHub, KnownPeers
 from .services.metadata import Metadata
@@ -47,6 +50,7 @@ from .services.outbox import Outbox
 from .services.performed_steps import PerformedSteps
 from .services.preparation import Preparation
 from .services.query import Search
+from .services.remote_subscriber import RemoteSubscriber
 from .services.removal import Removal
 from .services.rendering import Rendering
 from .services.retrieve import Retrieve
@@ -54,6 +58,7 @@ from .services.storage import Duplicates, Rules, Storage
 from .services.thumbnails import Thumbnails
 from .services.transcoding import Transcoder
 from .services.transfers import Transfers
+from .services.workitems import Workitems
 from .services.worklist import Worklist
 from .services.worklist_folder import WatchedFolder
 from .store.archive import Archive
@@ -64,6 +69,7 @@ from .web import app
 from .web import modality as web_modality
 from .web.capabilities import Capabilities
 from .web.conformance import Table
+from .web.event_channel import EventChannels
 from .web.health import Health
 from .web.non_patient import NonPatient
 from .web.qido import Qido
@@ -73,7 +79,8 @@ from .web.stow import Stow
 from .web.wado import Wado
 from .web.wado_frames import WadoFrames
 from .web.wado_metadata import WadoMetadata
-from .workers import Workers
+from .web.workitems import UpsRs
+from .workers import Workers, spawn
 
 log = Logger()
 
@@ -183,7 +190,7 @@ class Server(Service):
         ups = self.config.ups
         self.delivery = Delivery(self.workers, self.reactor, self.reactor.callFromThread, spawn, bound=ups.event_backlog)
         self.delivery.open_remote = self._remote_subscriber
-        self.workitems = Workitems(self.workers, self.delivery, self.reactor, self.peers, generate_uid, spawn, ups)
+        self.workitems = Workitems(self.workers, self.delivery, self.reactor, self.peers, _new_uid, spawn, ups)
         self.event_channels = EventChannels(self.delivery, self.reactor)
 
     def _remote_subscriber(self, ae_title: str) -> RemoteSubscriber | None:
@@ -320,6 +327,11 @@ class Server(Service):
         """Blocking, in a thread: the workers finish, the index closes."""
         self.workers.stop()
         self.archive.close()
+
+
+def _new_uid() -> str:
+    """PS3.5 B.2: a UID derived from a UUID."""
+    return f"2.25.{uuid4().int}"
 
 
 def _settle_memory() -> None:

@@ -1,21 +1,30 @@
 """Event reports to a subscriber's configured application entity, one after the other, until each is answered (PS3.4 CC.2.4)."""
 
 import logging
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Protocol
 
 from attrs import define, field
 
+from ..model.attributes import Attributes
 from ..model.identifiers import Peer
-from ..model.status import ServiceError
+from ..model.status import ServiceError, Status
 from ..model.workitem_attributes import GLOBAL_SUBSCRIPTION, UPS_PUSH
 from ..model.workitem_events import Report
 from .event_delivery import Link
-from .hub import Clock, Sender
+from .hub import Clock
 
 log = logging.getLogger(__name__)
 
 FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 5.0, 600.0
+
+
+class Reporter(Protocol):
+    """The part of `hub.Sender` that is needed."""
+
+    def event_report(
+        self, peer: Peer, sop_class_uid: str, sop_instance_uid: str, event_type_id: int, information: Attributes
+    ) -> Awaitable[Status]: ...
 
 
 @define(eq=False)
@@ -23,7 +32,7 @@ class RemoteSubscriber:
     """A channel (see `event_delivery.Channel`) that sends N-EVENT-REPORTs to a peer."""
 
     _peer: Peer
-    _sender: Sender
+    _sender: Reporter
     _clock: Clock
     _run: Callable[[Coroutine[Any, Any, None]], Any]
     _link: Link | None = field(init=False, default=None)
