@@ -69,7 +69,7 @@ class UpsProvider:
         create, get = {CommandField.N_CREATE: self.create}, {CommandField.N_GET: self.get}
         change, act = {CommandField.N_SET: self.set}, {CommandField.N_ACTION: self.act}
         find = {int(CommandField.C_FIND): self.find}
-        named: dict[str, Any] = {"command_classes": (UPS_PUSH,)}
+        named: dict[str, Any] = {"command_classes": (UPS_PUSH,), "name": "workitems"}
         return [
             Service((UPS_PUSH,), normalized(create | act | get), **named),
             Service((UPS_WATCH,), normalized(act | get) | find, extended=negotiated, **named),
