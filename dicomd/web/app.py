@@ -91,13 +91,13 @@ class Door:
         self._date, self._date_until = "", 0.0
 
     def _klein(self) -> Any:
+        """The application under the configured root; the table sends the further roots to the same rows."""
         app = Klein()
         app.url_map.merge_slashes = app.url_map.strict_slashes = False
         for number, row in enumerate(self.table.rows):
-            for root in self.table.roots if row.rooted else ("",):
-                path = re.sub(r"{(\w+)\.\.\.}", r"<path:\1>", root + row.path)
-                path = re.sub(r"{(\w+)}", r"<\1>", path)
-                app.route(path, methods=list(row.methods), endpoint=f"{number}{root}")(_endpoint(self, row))
+            path = (self.settings.root if row.rooted else "") + row.path
+            path = re.sub(r"{(\w+)}", r"<\1>", re.sub(r"{(\w+)\.\.\.}", r"<path:\1>", path))
+            app.route(path, methods=list(row.methods), endpoint=str(number))(_endpoint(self, row))
         app.handle_errors(HTTPException)(_unknown)
         return app
 
