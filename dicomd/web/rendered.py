@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from ..model import rendering as parameters_of
 from ..model.content import Piece, size
 from ..model.rendering import RenderingParameters
-from ..model.status import InvalidRequest, NotAcceptable
+from ..model.status import InvalidRequest, NoSuchInstance, NotAcceptable
 from ..services.rendering import Item, Parts, Picture, Rendering, Wanted, tag
 from ..services.renditions import Rendition
 from ..services.retrieve import StoredInstance
@@ -113,7 +113,11 @@ class Rendered:
         """Retrieve Rendered Instance by WADO-URI (PS3.18 9.5); `accept`: of contentType, else of the header."""
         parameters, frame = parameters_of.from_uri_query(request.pairs)
         wanted = Wanted(parameters, SinglePart(accept), (frame,) if frame else ())
-        return await self._instance(request, study, series, instance, wanted)
+        await self._rendering.find(study, series, instance)
+        try:
+            return await self._instance(request, study, series, instance, wanted)
+        except NoSuchInstance as error:
+            raise InvalidRequest(f"frameNumber: {error.comment}") from None
 
     async def _instance(self, request: Any, study: str, series: str, instance: str, wanted: Wanted) -> Response:
         stored = await self._rendering.find(study, series, instance)
