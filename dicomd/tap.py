@@ -291,6 +291,8 @@ class Server(Service):
             raise SystemExit(1) from None
         if self.archive.taken_back:
             log.info("{count} instances that were never acknowledged were taken back", count=self.archive.taken_back)
+        if self.archive.not_indexed:
+            log.warn("the store holds files but its index is new: make it from them with python -m dicomd reindex")
         self.workers.start()
 
     def _could_not_open(self, failure: Any) -> None:

@@ -67,6 +67,11 @@ class Gate:
                 one.callback(None)
 
 
+def start(work: Coroutine[Any, Any, T]) -> Awaitable[T]:
+    """Begin a coroutine now and await it later, beside others."""
+    return ensureDeferred(work)
+
+
 def spawn(work: Coroutine[Any, Any, Any]) -> None:
     """Run a coroutine that nobody awaits; an error is logged."""
     ensureDeferred(work).addErrback(lambda failure: log.failure("background work failed", failure))

@@ -24,6 +24,8 @@ class Archive:
     index: Index = field(init=False)
     # How many unfinished instances of an earlier run were taken back.
     taken_back: int = field(init=False, default=0)
+    # The index was not there, but files are.
+    not_indexed: bool = field(init=False, default=False)
 
     def __attrs_post_init__(self) -> None:
         root = os.path.abspath(self.path)
@@ -33,12 +35,22 @@ class Archive:
         """Take the folder's lock, open the index, settle what a crash left. Raises `StoreInUse` or `IndexUnusable`."""
         self.folder.open()
         try:
+            lost = not self.index.path.exists()
             self.index.open()
-            with self.index.batch() as connection:
-                self._recover(connection)
+            if lost:
+                # Nothing tells what had been acknowledged, so every file in place stays.
+                self.folder.drop_spool()
+                self.not_indexed = next(self.folder.files(), "") != ""
+            else:
+                with self.index.batch() as connection:
+                    self._recover(connection)
         except BaseException:
             self.close()
             raise
+
+    def open_for_reading(self) -> None:
+        """Look at an archive without its lock, beside a server or not; raises `IndexUnusable` when there is none."""
+        self.index.open_for_reading()
 
     def _recover(self, connection: Connection) -> None:
         for file in connection.scalars(select(removals.c.file)).all():

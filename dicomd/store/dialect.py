@@ -6,7 +6,7 @@ Everything else in `store` is SQLAlchemy Core or plain SQL that PostgreSQL under
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,25 @@ def create(path: Path, *, read_only: bool = False) -> Engine:
         return connection
 
     return create_engine("sqlite+pysqlite://", creator=connect, poolclass=NullPool)
+
+
+def copy(old: Path, new: Path) -> str:
+    """Copy a database that nobody uses, and bring the old one into a single file; why not, when it cannot be read."""
+    try:
+        with closing(sqlite3.connect(old)) as source, closing(sqlite3.connect(new)) as target:
+            source.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            source.backup(target)
+            ((verdict,), *_) = target.execute("PRAGMA quick_check(1)").fetchall()
+    except sqlite3.Error as error:
+        return str(error)
+    return "" if verdict == "ok" else str(verdict)
+
+
+def settle(path: Path) -> None:
+    """Bring a database that nobody uses into a single durable file."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
 def failure(error: BaseException) -> BaseException:

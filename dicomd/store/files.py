@@ -180,6 +180,15 @@ class Folder:
             os.unlink(entry.path)
         return dropped
 
+    def drop_spool(self) -> None:
+        """Forget what was arriving: files in place stay, whatever the index knew of them."""
+        for entry in list(os.scandir(os.path.join(self.root, "spool"))):
+            os.unlink(entry.path)
+
+    def synchronise(self) -> None:
+        """Make the names in the folder itself durable."""
+        _sync(self.root)
+
     def _linked_to(self, entry: "os.DirEntry[str]", key: InstanceKey) -> str | None:
         """Which of the files of this instance is the same as the spool file."""
         folder = os.path.dirname(file_name(key))

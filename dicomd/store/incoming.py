@@ -231,7 +231,7 @@ def split(data: bytes, claim: Claim) -> tuple[FileMeta, bytes, memoryview]:
         return FileMeta(*uids, len(head)), head, memoryview(data)
     meta = file_meta(data)
     dataset = memoryview(data)[meta.dataset_offset :]
-    sop_class_uid, sop_instance_uid = _identity(dataset, meta)
+    sop_class_uid, sop_instance_uid = identity(dataset, meta)
     if meta.sound and (sop_class_uid, sop_instance_uid) == (meta.sop_class_uid, meta.sop_instance_uid):
         return meta, _PREAMBLE + data[128 : meta.dataset_offset], dataset
     head = file_meta_bytes(
@@ -245,7 +245,7 @@ def split(data: bytes, claim: Claim) -> tuple[FileMeta, bytes, memoryview]:
     return FileMeta(sop_class_uid, sop_instance_uid, meta.transfer_syntax_uid, len(head)), head, dataset
 
 
-def _identity(dataset: memoryview, meta: FileMeta) -> tuple[str, str]:
+def identity(dataset: memoryview, meta: FileMeta) -> tuple[str, str]:
     """SOP Class and SOP Instance UID of the data set; what its beginning does not tell is taken from the head."""
     found: dict[tuple[int, ...], str] = {}
     if meta.transfer_syntax_uid != DEFLATED:

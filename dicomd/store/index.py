@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, insert, select, update
+from sqlalchemy.exc import DBAPIError
 
+from ..model.status import ServiceError
 from . import dialect, schema
 
 FILE_NAME = "index.sqlite"
@@ -36,9 +38,27 @@ class Index:
         """Create or upgrade the tables; raises `IndexUnusable` for the file of a newer version."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._writers, self._readers = dialect.create(self.path), dialect.create(self.path, read_only=True)
-        self._writer = self._writers.connect()
-        with self.batch() as connection:
-            _upgrade(connection, self.path)
+        try:
+            self._writer = self._writers.connect()
+            with self.batch() as connection:
+                _upgrade(connection, self.path)
+        except (ServiceError, DBAPIError) as error:
+            cause = error.__cause__ or error
+            hint = "if it is damaged, make it anew from the files: python -m dicomd reindex"
+            raise IndexUnusable(f"{self.path}: cannot be used ({cause}); {hint}") from None
+
+    def open_for_reading(self) -> None:
+        """Open an index that another process may be using; raises `IndexUnusable` when there is none of this version."""
+        if not self.path.exists():
+            raise IndexUnusable(f"{self.path}: there is no index; make it from the files: python -m dicomd reindex")
+        self._readers = dialect.create(self.path, read_only=True)
+        try:
+            with self.reader() as connection:
+                version = _version(connection)
+        except DBAPIError as error:
+            raise IndexUnusable(f"{self.path}: cannot be read ({error.orig})") from None
+        if version != schema.VERSION:
+            raise IndexUnusable(f"{self.path}: has schema version {version} in place of {schema.VERSION}")
 
     def close(self) -> None:
         """Close every connection; the worker pools must have stopped before."""
@@ -108,16 +128,21 @@ def known(connection: Connection) -> dict[str, Any]:
     return remembered
 
 
+def _version(connection: Connection) -> int | None:
+    found = connection.scalar(select(schema.about.c.value).where(schema.about.c.name == "schema_version"))
+    return None if found is None else int(found)
+
+
 def _upgrade(connection: Connection, path: Path) -> None:
     schema.metadata.create_all(connection)
     dialect.create_extras(connection)
-    version = connection.scalar(select(schema.about.c.value).where(schema.about.c.name == "schema_version"))
+    version = _version(connection)
     if version is None:
         connection.execute(insert(schema.about).values(name="schema_version", value=str(schema.VERSION)))
         return
-    if int(version) > schema.VERSION:
+    if version > schema.VERSION:
         raise IndexUnusable(f"{path}: schema version {version} is newer than this server's {schema.VERSION}")
-    for number in range(int(version), schema.VERSION):
+    for number in range(version, schema.VERSION):
         schema.UPGRADES[number](connection)
     connection.execute(
         update(schema.about).where(schema.about.c.name == "schema_version").values(value=str(schema.VERSION)),

@@ -346,6 +346,12 @@ def _replace(connection: Connection, arrival: Arrival, row: int, before: int) ->
     known(connection).clear()
 
 
+def digest_of(connection: Connection, sop_instance_uid: str) -> bytes | None:
+    """The digest of what is held under a SOP Instance UID."""
+    found = _FIND_INSTANCE.run(connection, {"sop_instance_uid": sop_instance_uid}).fetchone()
+    return None if found is None else bytes(found[1])
+
+
 def forget_removals(connection: Connection, files: Sequence[str]) -> None:
     """Obsolete files are gone."""
     connection.execute(delete(removals).where(removals.c.file.in_(files)))
