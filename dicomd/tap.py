@@ -41,6 +41,7 @@ from .mllp import listener as mllp
 from .model.identifiers import Peer
 from .model.scheduled_steps import ScheduledState
 from .services.bulk import BulkStore
+from .services.bulkdata import Bulk
 from .services.event_delivery import Delivery
 from .services.frames import Frames
 from .services.hub import EventHub, KnownPeers
@@ -77,6 +78,7 @@ from .web.rendered import Rendered
 from .web.routes import Route
 from .web.stow import Stow
 from .web.wado import Wado
+from .web.wado_bulk import WadoBulk
 from .web.wado_frames import WadoFrames
 from .web.wado_metadata import WadoMetadata
 from .web.workitems import UpsRs
@@ -208,6 +210,7 @@ class Server(Service):
 
     def _rows(self) -> list[Route]:
         """The resources of the HTTP door."""
+        bulk = WadoBulk(self.retrieve, Bulk(self.workers, self.archive.folder, self.preparation), self.frames, self.workers.disk)
         stow = Stow(self.storage, self.bulk, self.config.store.max_request_bytes)
         return [
             *Health(__version__, self._open_doors).routes(),
@@ -218,7 +221,8 @@ class Server(Service):
             *web_modality.PerformedProcedureSteps(self.performed).routes(),
             *UpsRs(self.workitems, self.event_channels, self.config.http.max_results, self.config.dimse.ae_title).routes(),
             *Qido(self.search).routes(),
-            *Wado(self.retrieve, self.transcoder, self.workers.disk).routes(),
+            *Wado(self.retrieve, self.transcoder, self.workers.disk, bulk.bulkdata).routes(),
+            *bulk.routes(),
             *WadoMetadata(self.metadata, self.workers.disk).routes(),
             *WadoFrames(self.frames, self.workers.disk).routes(),
             *Rendered(self.rendering, self.thumbnails, self.workers.disk).routes(),

@@ -10,6 +10,7 @@ from twisted.internet.defer import ensureDeferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from dicomd.services.bulkdata import Bulk
 from dicomd.services.frames import Frames
 from dicomd.services.hub import EventHub
 from dicomd.services.metadata import Metadata
@@ -58,6 +59,7 @@ class ArchiveCase(SynchronousTestCase):
         self.metadata.subscribe(self.hub)
         self.frames = Frames(self.workers, self.archive.folder, self.preparation)
         self.frames.subscribe(self.hub)
+        self.bulk = Bulk(self.workers, self.archive.folder, self.preparation)
         self.transcoder = Transcoder(self.workers, self.preparation)
         self.transcoder.subscribe(self.hub)
 

@@ -13,11 +13,12 @@ from ..model.transfer_syntaxes import DEFLATED, EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from ..wire.datasets import deflate, header, inflate
 from ..wire.elements import Buffer, Layout, actual_layout, file_meta_bytes, layout_of, scan
 from ..wire.rewriting import EXPLICIT, IMPLICIT, Changes, Copy, Output, rewritten, turned
+from ..wire.vrs import WORDS
 from . import codecs
 from .frames import FrameTable, ReadAt
 from .image import FLOAT_PIXEL_DATA, PIXEL_DATA, ImagePixel
 
-__all__ = ["Source", "data_set", "described", "frame", "inflate", "part_10", "possible", "stored_frame"]
+__all__ = ["Source", "data_set", "described", "frame", "inflate", "part_10", "possible", "stored_frame", "turned", "word_of"]
 
 # Copied in pieces of this size.
 _STEP = 256 * 1024
@@ -231,6 +232,11 @@ class _Writer:
             data = frame(table, self.source.read, number, self.target)
             yield _ITEM + len(data).to_bytes(4, "little") + data
         yield _END
+
+
+def word_of(vr: str) -> int:
+    """Bytes of the words whose order depends on the byte order (PS3.5 7.3); 1 for text and bytes."""
+    return WORDS.get(vr, 1)
 
 
 def _has_compressed_icon(source: Source) -> bool:

@@ -48,6 +48,11 @@ class Framed:
             return True
         return transcode.possible(self.image.but(number_of_frames=1), self.image.transfer_syntax_uid, target)
 
+    @property
+    def is_byte_aligned(self) -> bool:
+        """Whether decoded frames fill whole bytes."""
+        return self.image.rows * self.image.columns * self.image.samples_per_pixel * self.image.bits_allocated % 8 == 0
+
     def lies_ready(self, target: str) -> bool:
         """Whether the bytes of a frame are those in the file."""
         if target != self.stored or self.image.syntax.deflated:

@@ -23,12 +23,17 @@ def multipart(kind: str) -> str:
     return f'multipart/related; type="{kind}"'
 
 
-def of_pixels(accept: Accept, stored: str, can_be: Callable[[str], bool], *, single: bool) -> Iterator[tuple[bool, str]]:
+def of_pixels(
+    accept: Accept, stored: str, can_be: Callable[[str], bool], *, single: bool, single_first: bool = False
+) -> Iterator[tuple[bool, str]]:
     """In what frames may be sent, best first: whether multipart, and the transfer syntax.
 
     `stored` is the transfer syntax of the stored frames. Single parts are only for `single` items.
     """
-    offers = [offer for kind in _kinds(stored, can_be) for offer in ((multipart(kind), kind) if single else (multipart(kind),))]
+    kinds = _kinds(stored, can_be)
+    offers = [offer for kind in kinds for offer in ((multipart(kind), kind) if single else (multipart(kind),))]
+    if single_first:
+        offers = [*kinds, *map(multipart, kinds)]
     for offer, wanted in accept.candidates(offers):
         parsed = media_type(offer)
         kind = parsed.part_type if parsed.is_multipart else parsed.name

@@ -6,7 +6,7 @@ modules of their own.
 
 import hashlib
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 from attrs import define, field, frozen
@@ -81,6 +81,8 @@ class Wado:
     _retrieve: Retrieve
     _transcoder: Transcoder
     _disk: transfer.Disk
+    # Answers with the bulk data of the resource.
+    _bulk_data: Callable[..., Awaitable[Response]]
 
     def routes(self) -> list[Route]:
         return [
@@ -100,12 +102,11 @@ class Wado:
 
     async def get(self, request: Any, study: str, series: str = "", instance: str = "") -> Response:
         """The instances, each in a transfer syntax that the client takes (PS3.18 8.7.3)."""
-        offers = _offers(bool(instance))
-        plans = [
-            Plan(offer, wanted)
-            for offer, wanted in transfer.accept(request).candidates(offers)
-            if offer != media.ZIP or wanted.name == media.ZIP
-        ]
+        offers, accept = _offers(bool(instance)), transfer.accept(request)
+        plans = [Plan(*pair) for pair in accept.candidates(offers) if pair[0] != media.ZIP or pair[1].name == media.ZIP]
+        if not plans and accept.choose((media.MULTIPART_OCTETS,)):
+            # As PS3.18 once had it (Table 10.4.4-1): the bulk data of the resource.
+            return await self._bulk_data(request, study, series, instance)
         if not plans:
             raise NotAcceptable(f"this resource can be had as {' or '.join(offers)}")
         selection = await self._retrieve.select(study, series, instance)
@@ -151,7 +152,7 @@ class Wado:
         is_part = plan.offer == media.MULTIPART_DICOM
         content_type = multipart.content_type(media.DICOM, boundary) if is_part else _label(uid)
         if not is_part:
-            headers.append(("Content-Location", _url(base, found)))
+            headers.append(("Content-Location", instance_url(base, found)))
         if made is not None and not made.whole:
             chunks = self._parts(base, boundary, _only(found, made)) if is_part else _pieces(made)
             return Response(200, transfer.Streamed(chunks), content_type, headers)
@@ -263,10 +264,11 @@ async def _pieces(made: Transcoded) -> AsyncIterator[bytes]:
 
 def url(request: Any, found: StoredInstance) -> str:
     """The URL of an instance."""
-    return _url(request.door.urls.base(request), found)
+    return instance_url(request.door.urls.base(request), found)
 
 
-def _url(base: str, found: StoredInstance) -> str:
+def instance_url(base: str, found: StoredInstance) -> str:
+    """The URL of an instance below the service's base."""
     key = found.key
     return f"{base}/studies/{key.study_instance_uid}/series/{key.series_instance_uid}/instances/{key.sop_instance_uid}"
 
@@ -276,7 +278,7 @@ def _label(transfer_syntax_uid: str) -> str:
 
 
 def _head(base: str, found: StoredInstance, transfer_syntax_uid: str) -> dict[str, str]:
-    return {"Content-Type": _label(transfer_syntax_uid), "Content-Location": _url(base, found)}
+    return {"Content-Type": _label(transfer_syntax_uid), "Content-Location": instance_url(base, found)}
 
 
 def ranged(

@@ -17,6 +17,7 @@ from dicomd.model.transfer_syntaxes import (
 )
 from dicomd.web.routes import Route
 from dicomd.web.wado import Wado
+from dicomd.web.wado_bulk import WadoBulk
 from tests import data
 from tests.archive import ArchiveCase, edited, parts
 from tests.web.harness import Answer, Connection, encode
@@ -38,7 +39,8 @@ class WadoCase(ArchiveCase):
             self.outcome = self.store(self.files[sop])
 
     def rows(self) -> list[Route]:
-        return Wado(self.retrieve, self.transcoder, self.workers.disk).routes()
+        bulk = WadoBulk(self.retrieve, self.bulk, self.frames, self.workers.disk)
+        return Wado(self.retrieve, self.transcoder, self.workers.disk, bulk.bulkdata).routes()
 
 
 class LevelTests(WadoCase):
