@@ -1,68 +1,71 @@
-"""The server as a process of its own, which a test may end in any way."""
+"""The server as its users run it: `twistd -n dicomd` in a process of its own, on ports that the system chooses."""
 
 import os
 import re
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
+from typing import Any
 
-_OPEN = re.compile(r"(http|dimse) door open on .*port=(\d+)\)")
-_CONFIG = """
-[store]
-path = "{folder}/store"
-min_free_bytes = 0
-[http]
-endpoint = "tcp:0:interface=127.0.0.1"
-[dimse]
-endpoint = "tcp:0:interface=127.0.0.1"
-"""
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ProcessDone, ProcessTerminated
+from twisted.internet.protocol import ProcessProtocol
+
+ROOT = Path(__file__).parent.parent
+_OPEN = re.compile(r"(http|dimse) door open on .*port=(\d+)")
+_RUN = "from twisted.scripts.twistd import run; run()"
 
 
-class Process:
-    """`twistd -n dicomd` over `folder`/store, with ports that the system chooses; `ports` by door once it is open."""
+class Twistd(ProcessProtocol):
+    """A server over the folder `store` of `folder`; `toml` is added to its configuration."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, toml: str = "") -> None:
         self.folder = Path(folder).absolute()
-        self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "dicomd.toml").write_text(_CONFIG.format(folder=self.folder))
+        self.store = self.folder / "store"
+        self.log = ""
         self.ports: dict[str, int] = {}
-        self.log = self.folder / "log"
-        self._begun = -1
+        self._opened: Deferred[None] = Deferred()
+        self.ended: Deferred[int] = Deferred()
+        self.file = self.folder / "dicomd.toml"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        endpoint = 'endpoint = "tcp:0:interface=127.0.0.1"'
+        self.file.write_text(f'{toml}\n[http]\n{endpoint}\nmax_results = 100000\n[dimse]\n{endpoint}\n[store]\npath = "store"\n')
 
-    def start(self, seconds: float = 60.0) -> "Process":
-        """Start, and wait until both doors are open."""
-        command = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile=", "dicomd"]
-        with self.log.open("ab") as log:
-            begun = log.tell()
-            self.process = subprocess.Popen(
-                [*command, "--config", str(self.folder / "dicomd.toml")],
-                cwd=Path(__file__).parent.parent,
-                stdout=log,
-                stderr=log,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
-            )
-        deadline = time.monotonic() + seconds
-        while len(self.ports) < 2 or self._begun != begun:
-            self._begun = begun
-            self.ports = {door: int(port) for door, port in _OPEN.findall(self.log.read_bytes()[begun:].decode())}
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                raise AssertionError(self.log.read_text())
-            time.sleep(0.02)
+    def spawn(self) -> "Twistd":
+        """Run it."""
+        arguments = [sys.executable, "-c", _RUN, "-n", "--pidfile=", "dicomd", "--config", self.file.name]
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        reactor.spawnProcess(self, sys.executable, arguments, environment, str(self.folder))
         return self
 
-    def kill(self) -> None:
-        """As a power cut, as far as a process can tell."""
-        self.process.kill()
-        self.process.wait()
+    async def start(self) -> "Twistd":
+        """Run it until both doors are open."""
+        self.spawn()
+        await self._opened
+        return self
 
-    def terminate(self, seconds: float = 5.0) -> int:
-        """SIGTERM; the exit status, which must come in time."""
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(seconds)
+    def signal(self, name: str) -> "Deferred[int]":
+        """Send a signal; the exit status, negative when a signal was its end."""
+        self.transport.signalProcess(name)
+        return self.ended
 
-    @property
-    def tracebacks(self) -> list[str]:
-        """What should never be in the log."""
-        return [line for line in self.log.read_text().splitlines() if "Traceback" in line]
+    def url(self, path: str) -> str:
+        """Of a resource, from the root of the server."""
+        return f"http://127.0.0.1:{self.ports['http']}{path}"
+
+    def outReceived(self, data: bytes) -> None:
+        self.log += data.decode(errors="replace")
+        self.ports = {name: int(port) for name, port in _OPEN.findall(self.log)}
+        if len(self.ports) == 2 and not self._opened.called:
+            self._opened.callback(None)
+
+    errReceived = outReceived
+
+    def processEnded(self, reason: Any) -> None:
+        status = 0 if reason.check(ProcessDone) else reason.value.exitCode
+        if reason.check(ProcessTerminated) and reason.value.signal:
+            status = -reason.value.signal
+        if not self._opened.called:
+            self._opened.errback(AssertionError(f"ended with {status}: {self.log}"))
+            self._opened.addErrback(lambda _: None)
+        self.ended.callback(status)
