@@ -4,8 +4,11 @@ Start: index and recovery, workers, services, then the doors. Stop, in the rever
 connections, stores in flight finish, associations are released or aborted, queued work is done, the index is closed.
 """
 
+import atexit
 import gc
+import os
 import signal
+import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
@@ -86,8 +89,10 @@ from .workers import Workers, spawn
 
 log = Logger()
 
-DRAIN_SECONDS = 3.0
-CHANNEL_DRAIN_SECONDS = 1.0
+# Of the five seconds that a stop may take: for the doors, for event channels, and for all until the last thread has ended.
+DRAIN_SECONDS = 2.5
+CHANNEL_DRAIN_SECONDS = 0.5
+STOP_SECONDS = 4.5
 EXPIRY_SECONDS = 3600.0
 
 
@@ -138,7 +143,6 @@ class Server(Service):
     reactor: Any
     ports: dict[str, IListeningPort] = field(factory=dict, init=False)
     opened: "Deferred[None]" = field(factory=Deferred, init=False)
-    _refused: Exception | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         """Join the parts; nothing is opened yet."""
@@ -264,9 +268,6 @@ class Server(Service):
         super().startService()
         self._start_parts()
         ensureDeferred(self._open()).addErrback(self._could_not_open)
-        if self._refused is not None and not self.reactor.running:
-            self._stop_parts()
-            raise SystemExit(1)
 
     async def _open(self) -> None:
         await self.workitems.start()
@@ -300,20 +301,20 @@ class Server(Service):
         self.workers.start()
 
     def _could_not_open(self, failure: Any) -> None:
-        """One line for what the operator can mend."""
+        """One line for what the operator can mend; `opened` tells whoever waits for it."""
         if failure.check(CannotListenError, OSError, OverflowError):
             log.critical("the server could not start: {error}", error=failure.value)
         else:
             log.failure("the server could not start", failure)
-        self._refused = failure.value
-        if self.reactor.running:
-            self.reactor.stop()
+        self.reactor.callWhenRunning(self.reactor.stop)
+        self.opened.errback(failure)
 
     def stopService(self) -> "Deferred[None]":
         super().stopService()
         return ensureDeferred(self._close())
 
     async def _close(self) -> None:
+        began = self.reactor.seconds()
         doors = [door for door in self._doors() if door.name in self.ports]
         self.preparation.stop()
         self.outbox.stop()
@@ -325,13 +326,11 @@ class Server(Service):
         await DeferredList([ensureDeferred(door.drain(DRAIN_SECONDS)) for door in doors])
         await self.workitems.stop()
         self.connector.abort_all()
-        await deferToThread(self._stop_parts)
-        # All that was begun is done: a stop by signal is a success, not a death by that signal.
-        self.reactor._exitSignal = None
+        await deferToThread(self._stop_parts, STOP_SECONDS - (self.reactor.seconds() - began))
 
-    def _stop_parts(self) -> None:
-        """Blocking, in a thread: the workers finish, the index closes."""
-        self.workers.stop()
+    def _stop_parts(self, seconds: float) -> None:
+        """Blocking, in a thread: the workers finish, or are left at what takes them longer, and the index closes."""
+        self.workers.stop(max(seconds, 0.5))
         self.archive.close()
 
 
@@ -353,14 +352,28 @@ def makeService(options: Options) -> Server:
 
     logs.join()
     reactor.callWhenRunning(_end_in_order, reactor)
-    return Server(options.config, reactor)
+    server = Server(options.config, reactor)
+    server.opened.addErrback(lambda _: _fail_at_exit())
+    return server
+
+
+def _fail_at_exit() -> None:
+    """twistd ends with status 0 whatever happened; a supervisor must learn that the start has failed."""
+
+    def fail() -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(1)
+
+    atexit.register(fail)
 
 
 def _end_in_order(reactor: Any) -> None:
-    """SIGTERM asks for the end that the service has; twistd by itself would exit as if the signal had killed it."""
+    """These signals ask for the end that the service has; twistd by itself would exit as if the signal had killed it."""
 
     def stop() -> None:
         with suppress(ReactorNotRunning):
             reactor.stop()
 
-    signal.signal(signal.SIGTERM, lambda number, frame: reactor.callFromThread(stop))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: reactor.callFromThread(stop))
