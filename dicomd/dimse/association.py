@@ -167,6 +167,7 @@ class Association:
             self.link.send(self.writer.message(context.id, command, dataset))
         else:
             await self._stream(context, command, dataset)
+        self.link.flush()
         return await answer.deferred
 
     async def _stream(self, context: Context, command: Command, chunks: AsyncGenerator[bytes, None]) -> None:

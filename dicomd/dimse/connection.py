@@ -33,7 +33,8 @@ from .association import Association, AssociationEnded
 
 log = Logger()
 
-READ_SIZE = 256 * 1024
+# Read and written at once; a message of an image in one go rather than in three
+AT_ONCE = 256 * 1024
 LINGER = 2.0
 
 
@@ -221,7 +222,7 @@ class Connection(Protocol):
     def connectionMade(self) -> None:
         self.transport.setTcpNoDelay(True)
         if hasattr(self.transport, "bufferSize"):
-            self.transport.bufferSize = READ_SIZE
+            self.transport.bufferSize = self.transport.SEND_LIMIT = AT_ONCE
         self.transport.registerProducer(self._outgoing, True)
         self._touch()
         self._watch = self._clock.callLater(self._timeouts.response, self._look)
