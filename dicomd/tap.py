@@ -73,6 +73,7 @@ from .web import app
 from .web import modality as web_modality
 from .web.capabilities import Capabilities
 from .web.conformance import Table
+from .web.delete import Delete
 from .web.event_channel import EventChannels
 from .web.health import Health
 from .web.non_patient import NonPatient
@@ -84,6 +85,7 @@ from .web.wado import Wado
 from .web.wado_bulk import WadoBulk
 from .web.wado_frames import WadoFrames
 from .web.wado_metadata import WadoMetadata
+from .web.wado_uri import WadoUri
 from .web.workitems import UpsRs
 from .workers import Workers, spawn
 
@@ -215,6 +217,8 @@ class Server(Service):
     def _rows(self) -> list[Route]:
         """The resources of the HTTP door."""
         bulk = WadoBulk(self.retrieve, Bulk(self.workers, self.archive.folder, self.preparation), self.frames, self.workers.disk)
+        wado = Wado(self.retrieve, self.transcoder, self.workers.disk, bulk.bulkdata)
+        rendered = Rendered(self.rendering, self.thumbnails, self.workers.disk)
         stow = Stow(self.storage, self.bulk, self.config.store.max_request_bytes)
         return [
             *Health(__version__, self._open_doors).routes(),
@@ -225,11 +229,13 @@ class Server(Service):
             *web_modality.PerformedProcedureSteps(self.performed).routes(),
             *UpsRs(self.workitems, self.event_channels, self.config.http.max_results, self.config.dimse.ae_title).routes(),
             *Qido(self.search).routes(),
-            *Wado(self.retrieve, self.transcoder, self.workers.disk, bulk.bulkdata).routes(),
+            *wado.routes(),
+            *WadoUri(wado, rendered.uri).routes(),
+            *(Delete(self.removal).routes() if self.config.http.allow_delete else ()),
             *bulk.routes(),
             *WadoMetadata(self.metadata, self.workers.disk).routes(),
             *WadoFrames(self.frames, self.workers.disk).routes(),
-            *Rendered(self.rendering, self.thumbnails, self.workers.disk).routes(),
+            *rendered.routes(),
         ]
 
     def _dimse_services(self) -> list[DimseService]:

@@ -109,12 +109,21 @@ class Wado:
             return await self._bulk_data(request, study, series, instance)
         if not plans:
             raise NotAcceptable(f"this resource can be had as {' or '.join(offers)}")
-        selection = await self._retrieve.select(study, series, instance)
+        return await self._planned(request, await self._retrieve.select(study, series, instance), plans, single=bool(instance))
+
+    async def by_uri(self, request: Any, study: str, series: str, instance: str, transfer_syntax_uid: str) -> Response:
+        """Retrieve DICOM Instance by WADO-URI (PS3.18 9.4): the file itself; by default as Explicit VR Little Endian."""
+        listed = (("transfer-syntax", transfer_syntax_uid),) if transfer_syntax_uid else ()
+        plan = Plan(media.DICOM, media.MediaType(media.DICOM, listed))
+        return await self._planned(request, await self._retrieve.select(study, series, instance), [plan], single=True)
+
+    async def _planned(self, request: Any, selection: Selection, plans: Iterable[Plan], *, single: bool) -> Response:
+        """The best of the plans that can be carried out; of equal ones the first, before those that leave instances out."""
         for plan in sorted(plans, key=lambda plan: len(plan.left_out(selection))):
             if len(plan.left_out(selection)) == len(selection.page):
                 continue
             try:
-                return await self._answer(request, selection, plan, single=bool(instance))
+                return await self._answer(request, selection, plan, single=single)
             except (Undecodable, NotAcceptable):
                 continue
         stored = ", ".join(sorted({found.transfer_syntax_uid for found in selection.page}))
