@@ -41,6 +41,8 @@ def describe(header: Header, transfer_syntax_uid: str, limit: int) -> Picture:
     if image.rows * image.columns * image.samples_per_pixel > limit:
         raise TooLarge(f"a frame of {image.columns} x {image.rows} pixels is above the limit of {limit} samples")
     image.check()
+    if image.bits_stored < 1:
+        raise Undecodable("Bits Stored is not positive", offending=(0x00280101,))
     attributes = header.attributes
     floating = PIXEL_DATA not in attributes and (FLOAT_PIXEL_DATA in attributes or DOUBLE_FLOAT_PIXEL_DATA in attributes)
     vr = str(attributes.get(PIXEL_DATA, {}).get("vr", "OW"))

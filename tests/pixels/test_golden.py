@@ -30,8 +30,8 @@ def phantom() -> Dataset:
     return subjects.image(pixels, RescaleIntercept=-24, RescaleSlope=1, WindowCenter=40, WindowWidth=1500)
 
 
-def annotated() -> Image.Image:
-    """The phantom under a presentation state with everything that can be drawn."""
+def presentation() -> Dataset:
+    """A presentation state with everything that can be drawn."""
     shapes = (
         ("CIRCLE", [80.0, 60.0, 125.0, 60.0]),
         ("ELLIPSE", [50.0, 60.0, 110.0, 60.0, 80.0, 45.0, 80.0, 75.0]),
@@ -43,7 +43,7 @@ def annotated() -> Image.Image:
         common | {"GraphicType": kind, "NumberOfGraphicPoints": len(points) // 2, "GraphicData": points}
         for kind, points in shapes
     ]
-    look = state(
+    return state(
         RescaleIntercept=-24,
         RescaleSlope=1,
         SoftcopyVOILUTSequence=items({"WindowCenter": 0, "WindowWidth": 1600}),
@@ -59,8 +59,12 @@ def annotated() -> Image.Image:
         ),
         GraphicAnnotationSequence=items({"GraphicLayer": "A", "GraphicObjectSequence": items(*graphics)}),
     )
-    parameters = RenderingParameters(viewport=Viewport(160, 160))
-    return render(subjects.instance(phantom()), 0, parameters, appearance(subjects.header(look), IMAGE, 0))
+
+
+def annotated() -> Image.Image:
+    """The phantom under the presentation state."""
+    look = appearance(subjects.header(presentation()), IMAGE, 0)
+    return render(subjects.instance(phantom()), 0, RenderingParameters(viewport=Viewport(160, 160)), look)
 
 
 class GoldenTests(SynchronousTestCase):
