@@ -77,8 +77,10 @@ async def _import(reactor: Any, config: Config, arguments: argparse.Namespace, b
     try:
         workers = Workers(archive.index, reactor.callFromThread)
         workers.start()
-        rules = Rules(frozenset(config.store.sop_classes), config.store.max_instance_bytes, config.store.min_free_bytes)
-        storage = Storage(workers, archive.folder, EventHub(), rules, Duplicates(config.store.duplicates))
+        store = config.store
+        classes, strict = frozenset(store.sop_classes), store.validation == "strict"
+        rules = Rules(classes, store.max_instance_bytes, store.min_free_bytes, strict)
+        storage = Storage(workers, archive.folder, EventHub(), rules, Duplicates(store.duplicates))
         try:
             await maintenance.import_files(storage, workers, arguments.paths, bar)
         finally:

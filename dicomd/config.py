@@ -138,6 +138,14 @@ class MppsConfig:
 
 
 @frozen
+class CommitmentConfig:
+    """`[commitment]`: storage commitment."""
+
+    keep_days: int = _at_least(30, 1)
+    report_hours: int = _at_least(72, 1)
+
+
+@frozen
 class UpsConfig:
     """`[ups]`: Unified Procedure Steps."""
 
@@ -175,6 +183,7 @@ class Config:
     dimse: DimseConfig = DimseConfig()
     worklist: WorklistConfig = WorklistConfig()
     mpps: MppsConfig = MppsConfig()
+    commitment: CommitmentConfig = CommitmentConfig()
     ups: UpsConfig = UpsConfig()
     rendering: RenderingConfig = RenderingConfig()
     remote_aes: tuple[RemoteAE, ...] = ()

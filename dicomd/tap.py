@@ -31,6 +31,7 @@ from . import config as configuration
 from .config import Config
 from .dimse import description
 from .dimse import modality as dimse_modality
+from .dimse.commitment import CommitmentProvider
 from .dimse.composite import StorageProvider, Verification
 from .dimse.listener import Listener, timeouts_of
 from .dimse.non_patient import NonPatientQuery
@@ -45,6 +46,7 @@ from .model.identifiers import Peer
 from .model.scheduled_steps import ScheduledState
 from .services.bulk import BulkStore
 from .services.bulkdata import Bulk
+from .services.commitment import StorageCommitment
 from .services.event_delivery import Delivery
 from .services.frames import Frames
 from .services.hub import EventHub, KnownPeers
@@ -70,6 +72,7 @@ from .store.files import StoreInUse
 from .store.index import IndexUnusable
 from .store.thumbnail_files import ThumbnailFiles
 from .web import app
+from .web import commitment as web_commitment
 from .web import modality as web_modality
 from .web.capabilities import Capabilities
 from .web.conformance import Table
@@ -161,6 +164,7 @@ class Server(Service):
         self.sender = DimseSender(self.connector)
         self.non_patient = NonPatientInstances(self.workers, self.archive.folder)
         self._join_modality()
+        self._join_commitment()
         self._join_workitems()
         self.preparation = Preparation(self.workers, self.archive.folder, self.reactor, store.inline_threshold)
         self.preparation.subscribe(self.hub)
@@ -189,9 +193,19 @@ class Server(Service):
             self.workers, self.hub, self.reactor, self.outbox.wake, lenient, mpps.forward_to, mpps.notify, keep
         )
         self.mllp = mllp.Listener(self.worklist, self.workers.disk, self.reactor)
-        self.expiry = LoopingCall(lambda: ensureDeferred(self.worklist.expire()))
+        self.expiry = LoopingCall(self._expire)
         self.expiry.clock = self.reactor
         self.folder = WatchedFolder(worklist.path, self.worklist, self.workers, self.reactor, ensureDeferred)
+
+    def _join_commitment(self) -> None:
+        kept, classes = self.config.commitment, frozenset(self.config.store.sop_classes)
+        self.commitment = StorageCommitment(
+            self.workers, self.archive.folder, self.reactor, self.outbox.wake, classes, kept.keep_days, kept.report_hours
+        )
+
+    def _expire(self) -> None:
+        spawn(self.worklist.expire())
+        spawn(self.commitment.expire())
 
     def _join_workitems(self) -> None:
         """Unified procedure steps, and the ways to their subscribers."""
@@ -227,6 +241,7 @@ class Server(Service):
             *NonPatient(self.non_patient, stow, self.workers.disk, self.config.http.max_results).routes(),
             *web_modality.ModalityWorklist(self.worklist, self.config.http.max_results).routes(),
             *web_modality.PerformedProcedureSteps(self.performed).routes(),
+            *web_commitment.Commitment(self.commitment).routes(),
             *UpsRs(self.workitems, self.event_channels, self.config.http.max_results, self.config.dimse.ae_title).routes(),
             *Qido(self.search).routes(),
             *wado.routes(),
@@ -251,6 +266,7 @@ class Server(Service):
             *NonPatientQuery(self.non_patient, self.config.dimse.ae_title).services(),
             *dimse_modality.ModalityWorklist(self.worklist).services(),
             *dimse_modality.PerformedProcedureSteps(self.performed).services(),
+            *CommitmentProvider(self.commitment).services(),
             *UpsProvider(self.workitems, self.delivery, lambda title: self.peers.find(title) is not None).services(),
         ]
         return [*Verification().services(), *offered(rows, dimse.off)]
@@ -288,6 +304,7 @@ class Server(Service):
     def _begin_to_watch(self) -> None:
         """What happens without a request: preparation, messages that wait for peers, the watched folder, expiry."""
         self.preparation.start()
+        self.commitment.start()
         self.outbox.wake()
         if self.config.worklist.path:
             self.folder.start()

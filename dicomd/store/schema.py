@@ -8,6 +8,7 @@ commands and the store path write is here; queries on it are in the modules name
 from collections.abc import Callable
 
 from sqlalchemy import (
+    Boolean,
     Column,
     Connection,
     ForeignKey,
@@ -19,6 +20,7 @@ from sqlalchemy import (
     Table,
     UniqueConstraint,
     desc,
+    false,
 )
 
 from ..model.keys import COLUMNS, Level
@@ -238,6 +240,19 @@ Index("scheduled_steps_by_patient_id", scheduled_steps.c.patient_id)
 Index("scheduled_steps_by_origin", scheduled_steps.c.origin)
 Index("fulfilments_by_step", fulfilments.c.accession_number, fulfilments.c.step_id)
 Index("outbox_by_peer", outbox.c.ae_title, outbox.c.id)
+# Storage commitment requests; `requested` holds the references, `result` the response module once it is there (JSON).
+commitments = Table(
+    "commitments",
+    metadata,
+    Column("transaction_uid", String, primary_key=True),
+    _text("ae_title"),
+    Column("requested", String, nullable=False),
+    Column("requested_at", Integer, nullable=False),
+    Column("result", String),
+    Column("reported", Boolean, nullable=False, server_default=false()),
+    Column("discarded", Boolean, nullable=False, server_default=false()),
+)
+
 # ---- Unified Procedure Steps (PS3.4 CC)
 
 # What is searched and sorted by; narrow rows. `start` is ScheduledProcedureStepStartDateTime in comparable form.
