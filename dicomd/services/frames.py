@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from attrs import define, field, frozen
@@ -11,7 +10,7 @@ from attrs import define, field, frozen
 from ..model.content import FileRange
 from ..model.status import Damaged, NoSuchInstance
 from ..model.transfer_syntaxes import EXPLICIT_LITTLE
-from ..pixels import transcode
+from ..pixels import codecs, transcode
 from ..pixels.frames import FrameTable, ReadAt
 from ..pixels.image import ImagePixel
 from ..pixels.inflated import Inflated
@@ -32,6 +31,8 @@ class Framed:
 
     found: StoredInstance
     table: FrameTable
+    # All transfer syntaxes in which frames can be had.
+    possible: frozenset[str] = field(init=False)
 
     @property
     def image(self) -> ImagePixel:
@@ -42,11 +43,11 @@ class Framed:
         """The transfer syntax of stored frames: native ones are given as Explicit VR Little Endian."""
         return self.image.transfer_syntax_uid if self.table.encapsulated else EXPLICIT_LITTLE
 
-    def can_be(self, target: str) -> bool:
-        """Whether frames can be had in this transfer syntax."""
-        if target == self.stored:
-            return True
-        return transcode.possible(self.image.but(number_of_frames=1), self.image.transfer_syntax_uid, target)
+    @possible.default
+    def _possible(self) -> frozenset[str]:
+        one, stored = self.image.but(number_of_frames=1), self.image.transfer_syntax_uid
+        made = (uid for uid in (EXPLICIT_LITTLE, *codecs.ENCODED) if transcode.possible(one, stored, uid))
+        return frozenset((self.stored, *made))
 
     @property
     def is_byte_aligned(self) -> bool:
@@ -134,8 +135,12 @@ def _make(framed: Framed, number: int, target: str) -> bytes:
 @contextmanager
 def _open(framed: Framed) -> Iterator[ReadAt]:
     try:
-        with Path(framed.found.path).open("rb", buffering=0) as file:
-            descriptor = file.fileno()
-            yield lambda offset, size: os.pread(descriptor, size, offset)
+        descriptor = os.open(framed.found.path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         raise Damaged("the stored file cannot be read") from None
+    try:
+        yield lambda offset, size: os.pread(descriptor, size, offset)
+    except OSError:
+        raise Damaged("the stored file cannot be read") from None
+    finally:
+        os.close(descriptor)

@@ -1,6 +1,7 @@
 """Which transfer syntaxes a client's ranges ask for, and in what they come (PS3.18 8.7.3)."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from ..model.transfer_syntaxes import ALIASES, DEFAULT_OF_MEDIA_TYPE, EXPLICIT_LITTLE, OCTET_STREAM, transfer_syntax
 from ..wire.media import Accept, MediaType, media_type
@@ -23,30 +24,32 @@ def multipart(kind: str) -> str:
     return f'multipart/related; type="{kind}"'
 
 
+@lru_cache(maxsize=512)
 def of_pixels(
-    accept: Accept, stored: str, can_be: Callable[[str], bool], *, single: bool, single_first: bool = False
-) -> Iterator[tuple[bool, str]]:
+    accept: Accept, stored: str, possible: frozenset[str], *, single: bool, single_first: bool = False
+) -> tuple[tuple[bool, str], ...]:
     """In what frames may be sent, best first: whether multipart, and the transfer syntax.
 
-    `stored` is the transfer syntax of the stored frames. Single parts are only for `single` items.
+    `stored` is the transfer syntax of the stored frames, `possible` all that they can be had in. Single parts are only for
+    `single` items.
     """
-    kinds = _kinds(stored, can_be)
+    kinds = _kinds(stored, possible)
     offers = [offer for kind in kinds for offer in ((multipart(kind), kind) if single else (multipart(kind),))]
     if single_first:
         offers = [*kinds, *map(multipart, kinds)]
+    found = []
     for offer, wanted in accept.candidates(offers):
         parsed = media_type(offer)
         kind = parsed.part_type if parsed.is_multipart else parsed.name
-        for uid in _wanted(ALIASES.get(kind, kind), wanted, stored):
-            if can_be(uid):
-                yield parsed.is_multipart, uid
+        found += [(parsed.is_multipart, uid) for uid in _wanted(ALIASES.get(kind, kind), wanted, stored) if uid in possible]
+    return tuple(dict.fromkeys(found))
 
 
-def _kinds(stored: str, can_be: Callable[[str], bool]) -> Sequence[str]:
+def _kinds(stored: str, possible: frozenset[str]) -> Sequence[str]:
     """The media types that frames could have, under all their names: uncompressed, as stored, and what they could be made."""
-    possible = [OCTET_STREAM, kind_of(stored), *(kind for kind, uid in DEFAULT_OF_MEDIA_TYPE.items() if can_be(uid))]
-    names = (alias for alias, kind in ALIASES.items() if kind in possible)
-    return tuple(dict.fromkeys((*possible, *names)))
+    kinds = [OCTET_STREAM, kind_of(stored), *(kind for kind, uid in DEFAULT_OF_MEDIA_TYPE.items() if uid in possible)]
+    names = (alias for alias, kind in ALIASES.items() if kind in kinds)
+    return tuple(dict.fromkeys((*kinds, *names)))
 
 
 def kind_of(uid: str) -> str:
@@ -66,10 +69,9 @@ def _wanted(kind: str, wanted: MediaType, stored: str) -> Iterable[str]:
     return chosen
 
 
-def available(stored: str, can_be: Callable[[str], bool]) -> str:
+def available(stored: str, possible: frozenset[str]) -> str:
     """What could be had, for a refusal."""
-    uids = dict.fromkeys((stored, EXPLICIT_LITTLE, *(uid for uid in DEFAULT_OF_MEDIA_TYPE.values())))
-    return ", ".join(label(uid) for uid in uids if can_be(uid))
+    return ", ".join(map(label, (stored, *sorted(possible - {stored}))))
 
 
 def label(uid: str) -> str:

@@ -135,14 +135,14 @@ class WadoBulk:
         key = item.found.key
         framed = await self._frames.locate(key.study_instance_uid, key.series_instance_uid, key.sop_instance_uid)
         accept = transfer.accept(request)
-        for is_multipart, uid in syntaxes.of_pixels(accept, framed.stored, framed.can_be, single=True, single_first=True):
+        for is_multipart, uid in syntaxes.of_pixels(accept, framed.stored, framed.possible, single=True, single_first=True):
             if not is_multipart and uid != EXPLICIT_LITTLE and framed.table.count > 1:
                 continue
             try:
                 return await self._negotiated(request, item, framed, is_multipart, uid, headers)
             except (Undecodable, NotAcceptable):
                 continue
-        raise NotAcceptable(f"these pixel data can be had as {syntaxes.available(framed.stored, framed.can_be)}")
+        raise NotAcceptable(f"these pixel data can be had as {syntaxes.available(framed.stored, framed.possible)}")
 
     async def _negotiated(
         self, request: Any, item: Item, framed: Framed, is_multipart: bool, uid: str, headers: Headers
@@ -248,7 +248,7 @@ class WadoBulk:
     async def _of_pixels(self, accept: media.Accept, location: str, item: Item) -> Parts:
         key = item.found.key
         framed = await self._frames.locate(key.study_instance_uid, key.series_instance_uid, key.sop_instance_uid)
-        for is_multipart, uid in syntaxes.of_pixels(accept, framed.stored, framed.can_be, single=False):
+        for is_multipart, uid in syntaxes.of_pixels(accept, framed.stored, framed.possible, single=False):
             try:
                 first = await (self._frames.get(framed, 1, uid) if framed.lies_ready(uid) else self._first(framed, uid))
             except (Undecodable, NotAcceptable):

@@ -53,12 +53,12 @@ class WadoFrames:
         if not present:
             raise NoSuchInstance(f"the instance has {framed.table.count} frames")
         accept = transfer.accept(request)
-        for is_multipart, uid in syntaxes.of_pixels(accept, framed.stored, framed.can_be, single=len(listed) == 1):
+        for is_multipart, uid in syntaxes.of_pixels(accept, framed.stored, framed.possible, single=len(listed) == 1):
             try:
                 return await self._answer(request, framed, listed, present, is_multipart, uid)
             except (Undecodable, NotAcceptable):
                 continue
-        raise NotAcceptable(f"these frames can be had as {syntaxes.available(framed.stored, framed.can_be)}")
+        raise NotAcceptable(f"these frames can be had as {syntaxes.available(framed.stored, framed.possible)}")
 
     async def _answer(
         self, request: Any, framed: Framed, listed: Sequence[int], present: Sequence[int], is_multipart: bool, uid: str

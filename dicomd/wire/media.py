@@ -78,7 +78,7 @@ def _covers_part(wanted: str, offered: str) -> int:
     return 4 if wanted.endswith("/*") and offered.startswith(wanted[:-1]) else 0
 
 
-@frozen
+@frozen(cache_hash=True)
 class Accept:
     """What a client takes: the `accept` query parameter's types first, then those of the header (PS3.18 8.7.5)."""
 
@@ -95,22 +95,29 @@ class Accept:
             found = [(offer, best) for offer, kind in parsed if (best := _best(ranges, kind)) is not None]
             yield from sorted(found, key=lambda pair: -pair[1].quality)
 
-    def candidates(self, offers: Sequence[str]) -> Iterator[tuple[str, MediaType]]:
+    def candidates(self, offers: Sequence[str]) -> tuple[tuple[str, MediaType], ...]:
         """Every pair of an acceptable offer and a range that covers it, best range first.
 
         An offer comes again for each range: ranges of one type may differ in their transfer syntaxes.
         """
-        parsed = [(offer, media_type(offer)) for offer in offers]
-        for ranges in self.tiers:
-            allowed = [(offer, kind) for offer, kind in parsed if _best(ranges, kind) is not None]
-            for wanted in sorted(ranges, key=lambda kind: -kind.quality):
-                if wanted.quality > 0:
-                    yield from ((offer, wanted) for offer, kind in allowed if wanted.covers(kind))
+        return _candidates(self, tuple(offers))
 
     @property
     def ranges(self) -> tuple[MediaType, ...]:
         """Every range in order of preference: quality, then as written."""
         return tuple(kind for tier in self.tiers for kind in sorted(tier, key=lambda kind: -kind.quality))
+
+
+@lru_cache(maxsize=512)
+def _candidates(accept: Accept, offers: tuple[str, ...]) -> tuple[tuple[str, MediaType], ...]:
+    parsed = [(offer, media_type(offer)) for offer in offers]
+    found: list[tuple[str, MediaType]] = []
+    for ranges in accept.tiers:
+        allowed = [(offer, kind) for offer, kind in parsed if _best(ranges, kind) is not None]
+        for wanted in sorted(ranges, key=lambda kind: -kind.quality):
+            if wanted.quality > 0:
+                found += ((offer, wanted) for offer, kind in allowed if wanted.covers(kind))
+    return tuple(found)
 
 
 def _best(ranges: Iterable[MediaType], offer: MediaType) -> MediaType | None:
