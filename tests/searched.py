@@ -1,11 +1,17 @@
-"""An archive in a temporary folder with the core around it, for tests of what it holds."""
+"""Archives to search: small ones made for a test, and one with all real files, beside a second engine with the same files."""
 
+import atexit
+import contextlib
+import functools
 import io
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 from typing import Any
 
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 from twisted.internet.defer import Deferred
@@ -17,6 +23,8 @@ from dicomd.services.hub import EventHub
 from dicomd.services.query import Search
 from dicomd.services.storage import Rules, Source, Storage
 from dicomd.store.archive import Archive
+from tests.brute_force import BruteForce, listed
+from tests.data import SkipTest, pydicom_files, shared_files
 from tests.workers import ImmediateWorkers
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
@@ -59,7 +67,20 @@ def made(study: str, series: str = "1", instance: str = "1", **values: Any) -> D
     return dataset
 
 
-class ArchiveCase(SynchronousTestCase):
+class WaitingCase(SynchronousTestCase):
+    """A test of coroutines whose every step runs at once."""
+
+    def wait(self, work: Awaitable[Any]) -> Any:
+        return self.successResultOf(Deferred.fromCoroutine(_awaited(work)))
+
+    def gather(self, pages: AsyncIterator[list[Any]]) -> list[Any]:
+        async def all_of() -> list[Any]:
+            return [item async for page in pages for item in page]
+
+        return self.wait(all_of())
+
+
+class ArchiveCase(WaitingCase):
     """A test with an archive, `self.storage` and `self.search`."""
 
     def setUp(self) -> None:
@@ -76,18 +97,82 @@ class ArchiveCase(SynchronousTestCase):
             self.store_file(part10(dataset))
 
     def store_file(self, data: bytes) -> Status:
-        reception = self.storage.begin(Source("IMPORT"))
-        reception.write(data)
-        return self.wait(self.storage.store(reception)).status
+        return self.wait(stored(self.storage, data))
 
-    def wait(self, work: Awaitable[Any]) -> Any:
-        return self.successResultOf(Deferred.fromCoroutine(_awaited(work)))
 
-    def gather(self, pages: AsyncIterator[list[Any]]) -> list[Any]:
-        async def all_of() -> list[Any]:
-            return [item async for page in pages for item in page]
+async def stored(storage: Storage, data: bytes) -> Status:
+    """What became of a Part 10 file."""
+    reception = storage.begin(Source("IMPORT"))
+    reception.write(data)
+    return (await storage.store(reception)).status
 
-        return self.wait(all_of())
+
+FOLDERS = ("series", "charsets", "images", "legal-oddities", "multiframe", "non-image")
+found_by = {"STUDY": "StudyInstanceUID", "SERIES": "SeriesInstanceUID", "IMAGE": "SOPInstanceUID"}
+
+
+def tag(keyword: str) -> str:
+    """Its tag as the model writes it."""
+    return f"{tag_for_keyword(keyword) or 0:08X}"
+
+
+class RealFiles:
+    """Real files in an archive and in `brute`; made once for all tests."""
+
+    class Case(WaitingCase):
+        """A test with all of them as `self.files`."""
+
+        def setUp(self) -> None:
+            self.files = RealFiles.get()
+
+    def __init__(self) -> None:
+        root = tempfile.mkdtemp()
+        archive = Archive(root)
+        archive.open()
+        atexit.register(shutil.rmtree, root, ignore_errors=True)
+        atexit.register(archive.close)
+        self.folder, self.clock = archive.folder, Clock()
+        self.workers: Any = ImmediateWorkers(archive.index)
+        self.brute = BruteForce()
+        self._fill(Storage(self.workers, archive.folder, EventHub(), Rules()))
+
+    @classmethod
+    @functools.cache
+    def get(cls) -> "RealFiles":
+        """The one."""
+        return cls()
+
+    def _fill(self, storage: Storage) -> None:
+        seen = set()
+        for path in _real_files():
+            data = path.read_bytes()
+            dataset = dcmread(io.BytesIO(data), stop_before_pixels=True, force=True)
+            uid = str(dataset.get("SOPInstanceUID"))
+            if uid in seen or "SeriesInstanceUID" not in dataset or not dataset.get("StudyInstanceUID"):
+                continue
+            seen.add(uid)
+            if Deferred.fromCoroutine(stored(storage, data)).result is Status.SUCCESS:
+                self.brute.add(dataset)
+
+    @functools.cache  # noqa: B019 - there is only one
+    def values(self, keyword: str) -> list[str]:
+        """The values that the files have for an attribute, or for one of the items of a sequence."""
+        sequence, _, inner = keyword.rpartition(".")
+        found: set[str] = set()
+        for file in self.brute.files:
+            if sequence:
+                found.update(str(value) for item in file.values(sequence) for value in listed(item.get(inner)))
+            else:
+                found.update(str(value) for value in file.values(keyword))
+        return sorted(value.strip(" \0") for value in found)
+
+
+def _real_files() -> list[Path]:
+    """Those of pydicom, and of the shared collection where there is one; large ones take too long."""
+    paths = pydicom_files()
+    with contextlib.suppress(SkipTest):
+        paths += [path for folder in FOLDERS for path in shared_files(folder)]
+    return [path for path in paths if path.stat().st_size < 1 << 20]
 
 
 async def _awaited(work: Awaitable[Any]) -> Any:

@@ -39,7 +39,7 @@ def write(connection: Connection, owner: Owner, row: int, name: str, *, before: 
         _FORGET.run(connection, {"owner": owner, "row": row})
     groups = rules.split(name)
     for kind, group in enumerate(groups):
-        if group or (kind == 0 and not any(groups)):
+        if group or (kind == 0 and not name):
             _INSERT.run(connection, {"owner": owner, "row": row, "kind": kind, "text": group, "sound": ""})
     for word in rules.words(name):
         _INSERT.run(connection, {"owner": owner, "row": row, "kind": WORD, "text": word, "sound": rules.sound(word)})
