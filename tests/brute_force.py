@@ -137,7 +137,7 @@ class BruteForce:
 
 def _age(file: File) -> tuple[str, str]:
     date, time = file.study.attributes["StudyDate"], file.study.attributes["StudyTime"]
-    return (str(date[0]) if date else "", str(time[0]) if time else "")
+    return (str(date[0]).replace(".", "") if date else "", str(time[0]).replace(":", "") if time else "")
 
 
 def _place(file: File) -> tuple[Any, ...]:
@@ -179,7 +179,7 @@ def in_interval(file: File, date: str, dates: str, time: str, hours: str) -> boo
     if not days:
         return date in REQUIRED
     (low_day, high_day), (low_time, high_time) = dates.split("-"), hours.split("-")
-    day = str(days[0])
+    day = str(days[0]).replace(".", "")
     if not clock:
         return time in REQUIRED and (not low_day or low_day <= day) and (not high_day or day <= high_day)
     moment = day + seconds(str(clock[0]))
@@ -236,7 +236,10 @@ def uid(key: str, value: Any) -> bool:
 
 
 def number(key: str, value: Any) -> bool:
-    return float(key) == float(value)
+    try:
+        return float(key) == float(value)
+    except ValueError:
+        return False
 
 
 def date(key: str, value: Any) -> bool:

@@ -41,7 +41,7 @@ class ModalityWorklist:
         extended = association.extended.get(WORKLIST, b"")
         options = Options(relational=True, combined=True, fuzzy=extended[2:3] == b"\1", timezone=extended[3:4] == b"\1")
         query = from_identifier(identifier, options=options)
-        declared = text(identifier, CHARACTER_SET)
+        declared = datasets.declared_set(identifier)
         async for page in self._worklist.stream(query):
             for entry in page:
                 if association.is_cancelled(message):

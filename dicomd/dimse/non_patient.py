@@ -1,6 +1,6 @@
 """C-FIND of the non-patient information models as SCP (PS3.4 U, X, BB, GG, HH, II, JJ): like Query/Retrieve, without levels."""
 
-from ..model.attributes import attribute, text
+from ..model.attributes import attribute
 from ..model.non_patient import BY_FIND
 from ..model.query import Options, from_identifier
 from ..model.status import Status
@@ -29,7 +29,7 @@ class NonPatientQuery:
         syntax, model = message.context.transfer_syntax, BY_FIND[message.context.abstract_syntax]
         identifier = identifier_of(message, syntax)
         query = from_identifier(identifier, options=Options(relational=True, combined=True))
-        declared = text(identifier, _CHARACTER_SET)
+        declared = datasets.declared_set(identifier)
         fields = {uid: {"00080016": None, "00080018": None} for uid in model.storage}
         async for page in self._instances.stream(fields, query, empty=True):
             for match in page:

@@ -1,6 +1,6 @@
 """C-FIND of the Query/Retrieve information models as SCP (PS3.4 C.4.1)."""
 
-from ..model.attributes import Attributes, attribute, text
+from ..model.attributes import Attributes, attribute
 from ..model.keys import Level
 from ..model.query import Options, Query, from_identifier
 from ..model.status import MalformedDataset, ServiceError, Status
@@ -49,7 +49,7 @@ class QueryProvider:
         options = options_of(association.extended.get(model, b""))
         query = from_identifier(identifier, levels=MODELS[model], options=options)
         pending = Status.PENDING_WITH_UNSUPPORTED_KEYS if self._search.unsupported(query) else Status.PENDING
-        declared, common = text(identifier, _CHARACTER_SET), self._common(query)
+        declared, common = datasets.declared_set(identifier), self._common(query)
         async for page in self._search.stream(query):
             for match in page:
                 if association.is_cancelled(message):

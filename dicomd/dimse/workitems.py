@@ -118,7 +118,7 @@ class UpsProvider:
         options = Options(relational=True, combined=True, fuzzy=extended[2:3] == b"\1", timezone=extended[3:4] == b"\1")
         query = from_identifier(identifier, options=options, strip=(TRANSACTION_UID,))
         pending = Status.PENDING_WITH_UNSUPPORTED_KEYS if TRANSACTION_UID in identifier else Status.PENDING
-        declared, place = text(identifier, CHARACTER_SET), None
+        declared, place = datasets.declared_set(identifier), None
         while not association.is_cancelled(message):
             page = await self._workitems.search(query, PAGE, place, always=(SOP_CLASS_UID, SOP_INSTANCE_UID), empty=True)
             for match in page.matches:

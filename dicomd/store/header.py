@@ -19,6 +19,8 @@ _WANTED = Wanted({column.path: column.vr for column in _READ})
 _NUMBERS = tuple((column.path, column.name) for column in _READ if is_number(column))
 _LISTS = tuple((column.path, column.name) for column in _READ if column.multiple)
 _TEXTS = tuple((column.path, column.name) for column in _READ if not is_number(column) and not column.multiple)
+# Dates and times of old equipment, 1994.01.30 and 11:25:01 (PS3.5 Table 6.2-1, notes), are kept as they are written today.
+_OLD_FORMS = tuple((column.path, column.name, {"DA": ".", "TM": ":"}[column.vr]) for column in _READ if column.vr in ("DA", "TM"))
 # A deflated data set is inflated this far to find its header, and no further.
 _INFLATE_LIMIT = 32 << 20
 _INFLATE_STEP = 1 << 20
@@ -65,6 +67,9 @@ def read(data: Buffer, offset: int, transfer_syntax_uid: str, *, whole: bool = T
 def _header(found: dict[tuple[int, ...], str]) -> Header:
     get = found.get
     values: Values = {name: get(path, "") for path, name in _TEXTS}
+    for path, name, mark in _OLD_FORMS:
+        if mark in (text := get(path, "")):
+            values[name] = text.replace(mark, "")
     for path, name in _NUMBERS:
         values[name] = _number(get(path, ""))
     for path, name in _LISTS:
