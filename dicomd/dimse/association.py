@@ -7,55 +7,25 @@ are taken at any time. Knows PDUs and sockets only through `Link`.
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import aclosing
-from typing import Any, Protocol
+from typing import Any
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, ensureDeferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ..model.status import ServiceError, Status, TooLarge
+from ..model.status import ServiceError, Status
 from ..wire.messages import REQUESTS, RESPONSE, Command, CommandField, MessageWriter, encode_response
 from ..wire.negotiation import Context
+from .link import AssociationEnded, Collected, Link
 from .service import LARGEST_DATASET, Message, Service
+
+__all__ = ["Association", "AssociationEnded", "as_comment"]
 
 log = Logger()
 
 # A peer at window 1,1 has one operation outstanding; some pipeline all the same.
 LONGEST_QUEUE = 32
-
-
-class AssociationEnded(Exception):
-    """The association is gone; what was asked of it will not happen."""
-
-
-class Link(Protocol):
-    """The transport and the protocol machine below an association."""
-
-    @property
-    def is_paused(self) -> bool:
-        """Whether reading is stopped."""
-
-    def send(self, pdus: bytes) -> None:
-        """Send P-DATA."""
-
-    def flush(self) -> None:
-        """Do not wait with what was sent."""
-
-    def writable(self) -> Awaitable[None]:
-        """Resolves when the peer has taken most of what was sent; fails with `AssociationEnded`."""
-
-    def pause(self) -> None:
-        """Stop reading from the peer."""
-
-    def resume(self) -> None:
-        """Read again."""
-
-    def abort(self, cause: str) -> None:
-        """A-ABORT, as service user."""
-
-    def release(self) -> "Deferred[None]":
-        """A-RELEASE; resolves when the association has ended."""
 
 
 @define(eq=False)
@@ -412,31 +382,3 @@ class Association:
 def as_comment(text: str) -> str:
     """Error Comment (0000,0902): VR LO of one value in the default repertoire."""
     return text.encode("ascii", "replace").decode().replace("\\", "/")[:64]
-
-
-class Collected:
-    """A data set gathered in memory, up to a limit."""
-
-    def __init__(self, limit: int) -> None:
-        self._chunks: list[bytes] = []
-        self._room = limit
-
-    def write(self, data: bytes) -> bool:
-        """Always room, until there is too much."""
-        self._room -= len(data)
-        if self._room < 0:
-            raise TooLarge("the data set is too long")
-        self._chunks.append(data)
-        return True
-
-    def ready(self) -> Awaitable[None]:
-        """There always is."""
-        return succeed(None)
-
-    def abandon(self) -> None:
-        """Forget it."""
-        self._chunks.clear()
-
-    def value(self) -> bytes:
-        """All of it."""
-        return b"".join(self._chunks)

@@ -15,9 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ..wire.messages import CommandReceived, DataSetChunk
-from ..wire.transitions import State
-from ..wire.upper_layer import (
+from ..wire.indications import (
     Aborted,
     AssociateAccepted,
     AssociateRejected,
@@ -27,8 +25,10 @@ from ..wire.upper_layer import (
     ReleaseConfirmed,
     ReleaseRequested,
     Send,
-    UpperLayer,
 )
+from ..wire.messages import CommandReceived, DataSetChunk
+from ..wire.transitions import State
+from ..wire.upper_layer import UpperLayer
 from .association import Association, AssociationEnded
 
 log = Logger()

@@ -11,10 +11,11 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
 from ..model.identifiers import is_ae_title
+from ..wire.indications import Aborted, AssociateRequested
 from ..wire.messages import MessageWriter
 from ..wire.negotiation import Agreement, negotiate
 from ..wire.pdu import APPLICATION_CONTEXT, AssociateRequest, UserInformation
-from ..wire.upper_layer import Aborted, AssociateRequested, UpperLayer
+from ..wire.upper_layer import UpperLayer
 from .association import Association
 from .connection import Connection, Timeouts
 from .service import Services

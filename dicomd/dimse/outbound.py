@@ -17,11 +17,12 @@ from twisted.logger import Logger
 from ..model.attributes import Attributes
 from ..model.identifiers import Peer
 from ..model.status import ServiceError, Status
+from ..wire.indications import AssociateAccepted, AssociateRejected
 from ..wire.messages import Command, CommandField, MessageWriter
 from ..wire.negotiation import NATIVE, Context, agreed
 from ..wire.pdu import AssociateRequest, ProposedContext, Role, UserInformation
 from ..wire.transitions import State
-from ..wire.upper_layer import AssociateAccepted, AssociateRejected, UpperLayer
+from ..wire.upper_layer import UpperLayer
 from .association import Association, AssociationEnded
 from .connection import Connection, Timeouts
 from .normalized import invoke, report

@@ -9,87 +9,25 @@ Received P-DATA is not collected: fragments pass on as their bytes arrive, after
 
 import struct
 from collections.abc import Callable
-from enum import Enum
-from typing import Final, NamedTuple
+from typing import Final
 
 from . import pdu
-from .messages import CommandReceived, DataSetChunk, MessageError, MessageReader
+from .indications import (
+    Aborted,
+    AssociateAccepted,
+    AssociateRejected,
+    AssociateRequested,
+    Order,
+    Output,
+    ReleaseConfirmed,
+    ReleaseRequested,
+    Send,
+)
+from .messages import MessageError, MessageReader
 from .pdu import ASSOCIATE_AC, ASSOCIATE_RJ, ASSOCIATE_RQ, P_DATA_TF, RELEASE_RP, RELEASE_RQ, AssociateAccept, AssociateRequest
 from .transitions import TRANSITIONS, Event, State
 
 LARGEST_ASSOCIATE: Final = 1 << 20
-
-
-# Orders to the owner of the transport
-
-
-class Order(Enum):
-    """What the owner of the transport and of the clock has to do."""
-
-    CONNECT = "open the transport"
-    START_ARTIM = "start or restart the ARTIM timer"
-    STOP_ARTIM = "stop the ARTIM timer"
-    CLOSE = "close the transport"
-
-
-class Send(NamedTuple):
-    """Write these bytes."""
-
-    data: bytes
-
-
-# Indications to the user of the association
-
-
-class AssociateRequested(NamedTuple):
-    """Answer with `accept` or `reject`."""
-
-    request: AssociateRequest
-
-
-class AssociateAccepted(NamedTuple):
-    """The peer accepted ours."""
-
-    accept: AssociateAccept
-
-
-class AssociateRejected(NamedTuple):
-    """The peer rejected ours (PS3.8 9.3.4)."""
-
-    result: int
-    source: int
-    reason: int
-
-
-class ReleaseRequested(NamedTuple):
-    """Answer with `release_response`."""
-
-
-class ReleaseConfirmed(NamedTuple):
-    """The association ended in order; after a release collision the acceptor still has to answer by `release_response`."""
-
-
-class Aborted(NamedTuple):
-    """The association ended at once. `by_peer`: an A-ABORT came; otherwise `cause` says what happened here."""
-
-    source: int
-    reason: int
-    by_peer: bool
-    cause: str
-
-
-Output = (
-    Order
-    | Send
-    | AssociateRequested
-    | AssociateAccepted
-    | AssociateRejected
-    | ReleaseRequested
-    | ReleaseConfirmed
-    | Aborted
-    | CommandReceived
-    | DataSetChunk
-)
 
 
 class LocalProtocolError(Exception):

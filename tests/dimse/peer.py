@@ -10,9 +10,10 @@ from dicomd.config import DimseConfig
 from dicomd.dimse.listener import Listener
 from dicomd.dimse.service import Service, Services
 from dicomd.wire import pdu
+from dicomd.wire.indications import AssociateAccepted, Order, Output, Send
 from dicomd.wire.messages import Command, CommandReceived, DataSetChunk, MessageWriter
 from dicomd.wire.pdu import AssociateRequest, ProposedContext, UserInformation
-from dicomd.wire.upper_layer import AssociateAccepted, Order, Output, Send, UpperLayer
+from dicomd.wire.upper_layer import UpperLayer
 
 VERIFICATION = "1.2.840.10008.1.1"
 CT = "1.2.840.10008.5.1.4.1.1.2"

@@ -8,9 +8,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from dicomd.dimse.association import Association, AssociationEnded
 from dicomd.dimse.service import Message, Service
 from dicomd.model.status import Busy, ServiceError, Status
+from dicomd.wire.indications import Aborted
 from dicomd.wire.messages import Command, CommandField
 from dicomd.wire.pdu import Role
-from dicomd.wire.upper_layer import Aborted
 
 from .peer import CT, VERIFICATION, Peer, listening, proposal
 

@@ -6,10 +6,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from dicomd.dimse.composite import Verification
 from dicomd.dimse.listener import Refusal
 from dicomd.dimse.service import Service, Services
+from dicomd.wire.indications import Aborted, AssociateRejected, ReleaseConfirmed
 from dicomd.wire.messages import Command, CommandField
 from dicomd.wire.pdu import UserIdentity
 from dicomd.wire.transitions import State
-from dicomd.wire.upper_layer import Aborted, AssociateRejected, ReleaseConfirmed
 
 from .peer import CT, VERIFICATION, Peer, listening, proposal
 

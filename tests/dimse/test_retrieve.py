@@ -18,9 +18,9 @@ from dicomd.services.hub import KnownPeers
 from dicomd.services.transfers import StoredInstance, Transfers
 from dicomd.wire import datasets
 from dicomd.wire.elements import file_meta
+from dicomd.wire.indications import Output
 from dicomd.wire.messages import Command, CommandField, CommandReceived, DataSetChunk
 from dicomd.wire.pdu import AssociateRequest, ProposedContext, Role, UserInformation
-from dicomd.wire.upper_layer import Output
 
 from .archive import ArchiveCase
 from .peer import IMPLICIT, Peer, listening

@@ -6,22 +6,21 @@ from pynetdicom import fsm
 from twisted.trial.unittest import SynchronousTestCase
 
 from dicomd.wire import pdu
-from dicomd.wire.messages import Command, CommandField, CommandReceived, DataSetChunk, MessageWriter
-from dicomd.wire.pdu import AssociateAccept, AssociateRequest, ContextResult, ProposedContext, UserInformation
-from dicomd.wire.transitions import TRANSITIONS, Event, State
-from dicomd.wire.upper_layer import (
+from dicomd.wire.indications import (
     Aborted,
     AssociateAccepted,
     AssociateRejected,
     AssociateRequested,
-    LocalProtocolError,
     Order,
     Output,
     ReleaseConfirmed,
     ReleaseRequested,
     Send,
-    UpperLayer,
 )
+from dicomd.wire.messages import Command, CommandField, CommandReceived, DataSetChunk, MessageWriter
+from dicomd.wire.pdu import AssociateAccept, AssociateRequest, ContextResult, ProposedContext, UserInformation
+from dicomd.wire.transitions import TRANSITIONS, Event, State
+from dicomd.wire.upper_layer import LocalProtocolError, UpperLayer
 
 VERIFICATION = "1.2.840.10008.1.1"
 IMPLICIT = "1.2.840.10008.1.2"
