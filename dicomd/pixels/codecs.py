@@ -300,9 +300,10 @@ def _encode_jpeg_ls(array: Array, image: ImagePixel) -> bytes:
         try:
             data = jpeg_ls.encode_buffer((whole & ((1 << bits) - 1)).tobytes(), *size, bits, interleave_mode=_interleave(image))
         except RuntimeError:  # its buffer is too small for very small images
-            return bytes(imagecodecs.jpegls_encode(whole))
+            data = imagecodecs.jpegls_encode(whole, out=2 * whole.nbytes + 1024)
         return bytes(data)
-    return bytes(imagecodecs.jpegls_encode(whole))
+    # Noise becomes larger than it was.
+    return bytes(imagecodecs.jpegls_encode(whole, out=2 * whole.nbytes + 1024))
 
 
 def _interleave(image: ImagePixel) -> int:

@@ -98,7 +98,7 @@ class Frames:
 
     def _find(self, connection: Any, study: str, series: str, instance: str) -> tuple[StoredInstance | None, Prepared | None]:
         found = retrieval.find(connection, self._folder, study, series, instance)
-        return found, prepared.load(connection, found.row) if found is not None else None
+        return found, prepared.load_frames(connection, found.row) if found is not None else None
 
     async def get(self, framed: Framed, number: int, target: str) -> bytes:
         """The bytes of one frame; raises `Undecodable` or `NotAcceptable` when it cannot be had so."""

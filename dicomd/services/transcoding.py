@@ -20,8 +20,8 @@ from .preparation import Preparation
 
 # Files up to this size are read at once.
 _SMALL = 4 << 20
-# So much is made in one job of the pool.
-_PIECE = 1 << 20
+# So much is made in one job of the pool: at first enough for most single frames, then less, as clients may be slow.
+_FIRST_PIECE, _PIECE = 1 << 20, 256 << 10
 # For a receiver that takes no stored syntax: native ones are understood by all.
 _TARGETS = (EXPLICIT_LITTLE, IMPLICIT_LITTLE, *sorted(codecs.ENCODED), DEFLATED)
 
@@ -48,14 +48,15 @@ class Conversion:
 
     def take(self) -> tuple[bytes, bool]:
         """The next piece of about `_PIECE` bytes, and whether it was the last; in a worker."""
+        most = _PIECE
         if self._chunks is None:
-            self._chunks = self._made()
+            self._chunks, most = self._made(), _FIRST_PIECE
         piece: list[bytes] = []
         size = 0
         for chunk in self._chunks:
             piece.append(chunk)
             size += len(chunk)
-            if size >= _PIECE:
+            if size >= most:
                 return b"".join(piece), False
         return b"".join(piece), True
 

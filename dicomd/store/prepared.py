@@ -23,7 +23,7 @@ from .dialect import Statement, insert
 from .retrieval import StoredInstance
 from .schema import instances, prepared
 
-__all__ = ["BulkData", "Description", "Prepared", "describe", "load", "load_json", "pack", "save", "unprepared"]
+__all__ = ["BulkData", "Description", "Prepared", "describe", "load", "load_frames", "load_json", "pack", "save", "unprepared"]
 
 # Files up to this size are read at once; of larger ones the pixel data are stepped over.
 _SMALL = 4 << 20
@@ -154,6 +154,7 @@ _SAVE = Statement(
 )
 _DIGEST = Statement(select(instances.c.digest).where(instances.c.id == bindparam("row")))
 _LOAD = Statement(select(*(prepared.c[name] for name in _VALUES)).where(prepared.c.instance_row == bindparam("row")))
+_LOAD_FRAMES = Statement(select(prepared.c.frames, prepared.c.problem).where(prepared.c.instance_row == bindparam("row")))
 _LOAD_METADATA = Statement(select(prepared.c.metadata, prepared.c.problem).where(prepared.c.instance_row == bindparam("row")))
 _MISSING = Statement(
     select(instances.c.id)
@@ -178,6 +179,12 @@ def load(connection: Connection, row: int) -> Prepared | None:
     """What was prepared of one instance, if it has been."""
     found = _LOAD.run(connection, {"row": row}).fetchone()
     return None if found is None else Prepared(row, *found)
+
+
+def load_frames(connection: Connection, row: int) -> Prepared | None:
+    """The same with nothing but the frame table: the metadata of a slide are large."""
+    found = _LOAD_FRAMES.run(connection, {"row": row}).fetchone()
+    return None if found is None else Prepared(row, frames=found[0], problem=found[1])
 
 
 def load_json(connection: Connection, rows: Sequence[int]) -> list[bytes | None]:

@@ -185,6 +185,18 @@ class EncodeTests(SynchronousTestCase):
         if syntax != RLE_LOSSLESS:
             self.assertEqual(codestream.size(data).bits, image.bits_stored, (image, syntax))
 
+    def test_noise(self) -> None:
+        """Samples that cannot be compressed are encoded all the same."""
+        noise = np.random.default_rng(1)
+        for bits, colour in ((16, 1), (8, 1), (8, 3), (12, 1)):
+            image = ImagePixel(EXPLICIT_LITTLE, 64, 64, colour, 16 if bits > 8 else 8, bits)
+            image = image.but(photometric_interpretation="RGB") if colour == 3 else image
+            shape = (64, 64) if colour == 1 else (64, 64, 3)
+            array = noise.integers(0, 1 << bits, shape).astype("u2" if bits > 8 else "u1")
+            for syntax in codecs.ENCODED:
+                data, described = codecs.encode(array, image, syntax)
+                self.assertTrue(np.array_equal(codecs.decode(described, data)[0], array), (bits, syntax))
+
     def test_pydicom_agrees(self) -> None:
         """pydicom's decoders read what was encoded."""
         for syntax in codecs.ENCODED:
