@@ -24,8 +24,8 @@ __all__ = ["Association", "AssociationEnded", "as_comment"]
 
 log = Logger()
 
-# A peer at window 1,1 has one operation outstanding; some pipeline all the same.
-LONGEST_QUEUE = 32
+# A peer at window 1,1 has one operation outstanding; some pipeline all the same. Each may hold some megabytes.
+LONGEST_QUEUE = 8
 
 
 @define(eq=False)
@@ -355,8 +355,8 @@ class Association:
 
     def _responded(self, command: Command) -> None:
         answer = self._answers.get(command.message_id_being_responded_to or 0)
-        if answer is None:
-            self.abort("a response to a request that was never made")
+        if answer is None or command.status is None:
+            self.abort("a response to a request that was never made, or without a status")
             return
         answer.command = command
         if command.has_data_set:

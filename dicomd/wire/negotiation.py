@@ -13,6 +13,7 @@ from typing import Protocol
 
 from attrs import frozen
 
+from ..model.identifiers import is_uid
 from .pdu import (
     ABSTRACT_SYNTAX_NOT_SUPPORTED,
     ACCEPTANCE,
@@ -119,7 +120,7 @@ def _answer(offer: ProposedContext, capability: Capability | None, role: Role | 
 
 def choose(offered: tuple[str, ...], supported: tuple[str, ...] | None, *, receive_only: bool = False) -> str | None:
     """The transfer syntax for a context; the rule stands at the top of this module."""
-    usable = [syntax for syntax in offered if supported is None or syntax in supported]
+    usable = [syntax for syntax in offered if (is_uid(syntax) if supported is None else syntax in supported)]
     if receive_only:
         usable.sort(key=lambda syntax: syntax not in (EXPLICIT_LE, IMPLICIT_LE))
     if not usable:

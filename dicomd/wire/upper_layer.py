@@ -24,6 +24,7 @@ from .indications import (
     Send,
 )
 from .messages import MessageError, MessageReader
+from .negotiation import agreed
 from .pdu import ASSOCIATE_AC, ASSOCIATE_RJ, ASSOCIATE_RQ, P_DATA_TF, RELEASE_RP, RELEASE_RQ, AssociateAccept, AssociateRequest
 from .transitions import TRANSITIONS, Event, State
 
@@ -258,7 +259,8 @@ class UpperLayer:
             return AssociateRequested(pdu.decode_request(body))
         if event is Event.AC_PDU:
             accept = pdu.decode_accept(body)
-            self._contexts = frozenset(result.id for result in accept.results if result.result == pdu.ACCEPTANCE)
+            if self._request is not None:
+                self._contexts = frozenset(context.id for context in agreed(self._request, accept))
             return AssociateAccepted(accept)
         if event is Event.RJ_PDU:
             return AssociateRejected(body[1], body[2], body[3])

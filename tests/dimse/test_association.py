@@ -285,3 +285,9 @@ class RequestTests(AssociationCase):
         """To a request that was never made: aborted."""
         self.peer.request(1, Command(0x8001, message_id_being_responded_to=77, status=0))
         self.assertIsInstance(self.peer.hear()[-1], Aborted)
+
+    def test_response_without_status(self) -> None:
+        """Is no success."""
+        answer = ensureDeferred(self.association.request(self.association.contexts[1], store(None), b""))
+        self.peer.request(1, Command(0x8001, message_id_being_responded_to=1))
+        self.failureResultOf(answer, AssociationEnded)

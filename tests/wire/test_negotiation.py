@@ -64,6 +64,7 @@ class ChoiceTests(SynchronousTestCase):
     def test_none(self) -> None:
         """Nothing in common."""
         self.assertIsNone(choose((JPEG,), NATIVE))
+        self.assertIsNone(choose(("no UID", ""), None))
 
 
 class NegotiationTests(SynchronousTestCase):

@@ -262,6 +262,13 @@ class RequestorTests(SynchronousTestCase):
         self.assertEqual(accepted.accept.results, ACCEPT.results)
         self.assertEqual(machine.receive_data(ECHO_PDU), [CommandReceived(1, ECHO)])
 
+    def test_contexts_that_were_never_proposed(self) -> None:
+        """An acceptor that accepts them is not heard on them."""
+        machine = requestor()
+        machine.transport_connected()
+        machine.receive_data(pdu.encode_accept(AssociateAccept((ContextResult(9, 0, IMPLICIT),))))
+        self.assertIn(abort(2, 6), machine.receive_data(MessageWriter(0).message(9, ECHO)))
+
     def test_rejected(self) -> None:
         """Told, then closed."""
         machine = requestor()
