@@ -1,5 +1,6 @@
 """Pictures of a running server: as a browser shows them, and while the pixel workers have more to do than they can."""
 
+import io
 import os
 import shutil
 import subprocess
@@ -9,11 +10,11 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from pynetdicom import AE
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SkipTest
 
+from dicomd.model.identifiers import Peer
 from tests.daemon import run
 from tests.data import pydicom_file, shared
 from tests.pixels import subjects
@@ -101,26 +102,42 @@ class SaturationTests(RunningServerTestCase):
             await response.content()
             return int(response.code)
 
-        def echoes() -> list[float]:
-            entity = AE()
-            entity.add_requested_context("1.2.840.10008.1.1")
-            association = entity.associate("127.0.0.1", self.daemon.port)
-            times = []
-            for _ in range(40):
+        async def echoes() -> list[float]:
+            peer, times = Peer("DICOMD", "127.0.0.1", self.daemon.port), []
+            for _ in range(30):
                 began = time.monotonic()
-                self.assertEqual(association.send_c_echo().Status, 0)
+                self.assertEqual(await self.daemon.server.sender.echo(peer), 0)
                 times.append(time.monotonic() - began)
-            association.release()
             return sorted(times)
 
         async def work() -> None:
             _, module = await self.post(multipart(file_bytes(dataset)))
             url = module["00081199"]["Value"][0]["00081190"]["Value"][0]
             busy = gatherResults([Deferred.fromCoroutine(ask(url, number)) for number in range(40)])
-            times = await deferToThread(echoes)
-            # The bound that matters is 50 ms on a machine that does nothing else; here others may be at work, too.
-            self.assertLess(times[len(times) // 2], 0.1)
-            self.assertLess(times[-1], 1.0)
+            times = await echoes()
+            # An echo of 50 ms is what counts, on a machine that does nothing else. These open and close associations, too.
+            self.assertLess(times[len(times) // 2], 0.3)
+            self.assertLess(times[-1], 2.0)
             self.assertEqual(set(await busy), {200})
+
+        return run(work())
+
+
+class UriTests(RunningServerTestCase):
+    def test_wado_uri(self) -> "Deferred[None]":
+        """A picture by WADO-URI at both roots, as old viewers ask for it."""
+
+        async def work() -> None:
+            _, module = await self.post(multipart(pydicom_file("CT_small.dcm").read_bytes()))
+            parts = module["00081199"]["Value"][0]["00081190"]["Value"][0].split("/")
+            query = f"requestType=WADO&studyUID={parts[-5]}&seriesUID={parts[-3]}&objectUID={parts[-1]}"
+            for root in (self.daemon.url, self.daemon.url.rpartition("/")[0] + "/wado"):
+                for more, size in (("", (128, 128)), ("&contentType=image/jpeg&rows=64&imageQuality=80", (64, 64))):
+                    response = await self.daemon.http.get(f"{root}?{query}{more}")
+                    picture = Image.open(io.BytesIO(await response.content()))
+                    self.assertEqual((response.code, picture.format, picture.size), (200, "JPEG", size))
+            response = await self.daemon.http.get(f"{self.daemon.url}?{query}&windowCenter=5")
+            self.assertEqual(response.code, 400)
+            self.assertIn("windowWidth", (await response.json())["detail"])
 
         return run(work())
