@@ -53,15 +53,18 @@ class Header:
         return self.values["sop_class_uid"] in NON_PATIENT
 
 
-def read(data: Buffer, offset: int, transfer_syntax_uid: str, *, whole: bool = True) -> Header:
+def read(data: Buffer, offset: int, transfer_syntax_uid: str, *, whole: bool = True, end: int | None = None) -> Header:
     """The header of the data set at `offset`; raises `MalformedDataset`.
 
-    `whole`: also see that every element up to and including Pixel Data is complete.
+    `whole`: also see that every element up to and including Pixel Data is complete. `end`: where the data set ends when only
+    its beginning is there; `MalformedDataset` then means too that this does not suffice.
     """
     if transfer_syntax_uid == DEFLATED:
+        if end not in (None, len(data)):
+            raise MalformedDataset("a deflated data set is read as a whole")
         return _read_deflated(data, offset)
     form = layout_of(transfer_syntax_uid)
-    return _header(read_values(data, _WANTED, offset, explicit=form.explicit, little=form.little, whole=whole))
+    return _header(read_values(data, _WANTED, offset, explicit=form.explicit, little=form.little, whole=whole, end=end))
 
 
 def _header(found: dict[tuple[int, ...], str]) -> Header:

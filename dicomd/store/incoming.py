@@ -4,6 +4,7 @@ Blocking; run in the disk pool. Small instances are handled at once from memory;
 piece, so that memory stays bounded whatever their size.
 """
 
+import contextlib
 import errno
 import hashlib
 import mmap
@@ -163,19 +164,31 @@ class Spool:
 
     def take(self, chunks: Sequence[bytes]) -> Arrival:
         """A small instance in one go; nothing touches the disk before the header has been checked."""
-        data = b"".join(chunks)
         check_room(self.folder, self.rules)
-        meta, head, dataset = split(data, self.claim)
+        header, meta, head, dataset = self._read(chunks)
+        for chunk in dataset:
+            self._digest.update(chunk)
+        self._descriptor = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o640)
+        self._append([head, *dataset])
+        os.utime(self._descriptor, ns=(self.stored_at, self.stored_at))
+        os.fsync(self._descriptor)
+        return self._place(header, meta)
+
+    def _read(self, chunks: Sequence[bytes]) -> tuple[Header, FileMeta, bytes, list[bytes | memoryview]]:
+        """Header, head and data set of a small instance, checked. Mostly the first chunk tells all; nothing is copied then."""
+        if len(chunks) > 1 and not self.rules.strict:
+            with contextlib.suppress(MalformedDataset):
+                meta, head, first = split(chunks[0], self.claim)
+                size = len(first) + sum(map(len, chunks[1:]))
+                header = self.header = headers.read(first, 0, meta.transfer_syntax_uid, end=size)
+                self._check(header, meta)
+                return header, meta, head, [first, *chunks[1:]]
+        meta, head, dataset = split(b"".join(chunks), self.claim)
         header = self.header = headers.read(dataset, 0, meta.transfer_syntax_uid)
         self._check(header, meta)
         if self.rules.strict:
             check_strictly(dataset, 0, header, meta)
-        self._digest.update(dataset)
-        self._descriptor = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o640)
-        self._append([head, dataset])
-        os.utime(self._descriptor, ns=(self.stored_at, self.stored_at))
-        os.fsync(self._descriptor)
-        return self._place(header, meta)
+        return header, meta, head, [dataset]
 
     def _check(self, header: Header, meta: FileMeta) -> None:
         check(header, meta, self.claim, self.rules)

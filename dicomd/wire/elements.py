@@ -138,12 +138,12 @@ def scan(
     """
     position, end = start, len(data) if end is None else end
     form, short_vr = _LAYOUTS[explicit, little], _SHORT.get
-    read, last = form.read_explicit, end - 8 if explicit else -1
+    read, last = form.read_explicit, min(end, len(data)) - 8 if explicit else -1
     while position < end:
         if position <= last:
             # The usual element, without a call for each: this loop sees every element of every instance that is stored.
             group, element, raw, length = read(data, position)
-            if group and length <= last - position and (found := short_vr(raw)) is not None:
+            if group and length <= end - position - 8 and (found := short_vr(raw)) is not None:
                 if (tag := group << 16 | element) >= stop:
                     return
                 yield tag, found, position + 8, length

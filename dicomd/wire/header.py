@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 
 from attrs import field, frozen
 
+from ..model.status import MalformedDataset
 from .character_sets import codecs_of, decode_text
 from .elements import Buffer, Layout, actual_layout, items_of, layout, scan, value_layout
 
@@ -48,20 +49,29 @@ class Wanted:
 
 
 def read_values(
-    data: Buffer, wanted: Wanted, start: int = 0, *, explicit: bool, little: bool = True, whole: bool = False
+    data: Buffer,
+    wanted: Wanted,
+    start: int = 0,
+    *,
+    explicit: bool,
+    little: bool = True,
+    whole: bool = False,
+    end: int | None = None,
 ) -> dict[Path, str]:
     """The wanted elements that are there, as text; several values (or those of several items) joined by `\\`.
 
     Numbers are decimal text, a name keeps its component groups; spaces around a value are not kept. The data set may be out
     of order; if it is in order, nothing behind the last wanted element is looked at. The layout is believed to the data
-    rather than to the caller. `whole`: see also that every element up to and including Pixel Data is complete.
+    rather than to the caller. `whole`: see also that every element up to and including Pixel Data is complete. `end`: where
+    the data set ends, when `data` is only its beginning; `MalformedDataset` then means too that more of it is needed.
     """
     form = actual_layout(data, start, layout(explicit=explicit, little=little))
     found: dict[Path, str] = {}
     codecs: tuple[str, ...] = ("",)
     previous, top, nested = -1, wanted.top, wanted.nested
     either = wanted.either
-    elements = scan(data, start, explicit=form.explicit, little=form.little)
+    available = len(data)
+    elements = scan(data, start, explicit=form.explicit, little=form.little, end=end)
     for tag, vr, offset, length in elements:
         if tag > wanted.last and 0 <= previous < tag:
             if whole and tag != _PIXEL_DATA:
@@ -70,6 +80,8 @@ def read_values(
         previous = tag if tag > previous else 0xFFFFFFFF
         if tag not in either:
             continue
+        if offset + length > available:
+            raise MalformedDataset("the beginning of the data set is too short", offending=(tag,))
         if tag in top:
             found[tag,] = _value(bytes(data[offset : offset + length]), vr or top[tag], form, codecs)
             if tag == _CHARACTER_SET:

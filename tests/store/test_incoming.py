@@ -78,6 +78,20 @@ class TakeTests(SpoolCase):
                 Path(self.folder.path(small.file)).read_bytes(), Path(self.folder.path(large.file)).read_bytes(), path
             )
 
+    def test_however_it_is_cut(self) -> None:
+        """A small instance may arrive in chunks that end anywhere: inside the head, an element's header, a value."""
+        for name in (MR, "image_dfl.dcm", "JPEG2000.dcm"):
+            data = pydicom_file(name).read_bytes()
+            whole = self.take(data)
+            for cut in [1, *range(127, 420, 5), *range(421, min(len(data), 3000), 187)]:
+                spool = Spool(self.folder, Rules(), Claim())
+                parts = spool.take([data[:cut], data[cut : cut + 1000], data[cut + 1000 :]])
+                spool.discard()
+                self.assertEqual(
+                    (parts.header, parts.digest, parts.file_size), (whole.header, whole.digest, whole.file_size), cut
+                )
+                self.folder.remove(parts.file)
+
     def test_the_time_of_arrival_is_that_of_the_file(self) -> None:
         """So that the order of arrival survives the index."""
         arrival = self.take(pydicom_file(MR).read_bytes())
