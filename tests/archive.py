@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -80,8 +81,9 @@ class ArchiveCase(SynchronousTestCase):
         """The rows of the door that `get` asks."""
         raise NotImplementedError
 
-    @property
+    @cached_property
     def door(self) -> Door:
+        """The door with its rows, made when it is first asked for."""
         return make_door(self.rows())
 
     def get(self, path: str, accept: str = "", headers: Iterable[tuple[str, str]] = (), method: str = "GET") -> Answer:
