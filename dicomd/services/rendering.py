@@ -8,7 +8,7 @@ from typing import Any
 from attrs import define, evolve, field, frozen
 
 from ..model.rendering import RenderingParameters
-from ..model.status import InvalidRequest, NoSuchInstance, NotAcceptable
+from ..model.status import InvalidRequest, NoSuchInstance, NotAcceptable, Undecodable
 from ..pixels import document_formats, encode
 from ..pixels.instance import SAMPLE_LIMIT
 from ..pixels.presentation import references
@@ -110,7 +110,10 @@ class Rendering:
         if look is not None and look.kind is not Kind.PRESENTATION:
             raise InvalidRequest("presentationUID: this is no presentation state")
         at_hand = self._subjects.get(study, _name(stored))
-        subject, made = await self._workers.pixels(_answer, stored, at_hand, wanted, look, self.sample_limit)
+        try:
+            subject, made = await self._workers.pixels(_answer, stored, at_hand, wanted, look, self.sample_limit)
+        except Undecodable as error:
+            raise NotAcceptable(f"the instance cannot be rendered: {error.comment}", offending=error.offending) from None
         self._keep(subject)
         if made is None:
             return await self._state(subject, wanted)

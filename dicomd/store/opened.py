@@ -8,7 +8,7 @@ import os
 from attrs import frozen
 
 from ..model.attributes import Attributes
-from ..model.status import Damaged, Undecodable
+from ..model.status import Damaged, MalformedDataset, Undecodable
 from ..wire.datasets import inflate
 from .prepared import BulkData, describe
 from .retrieval import StoredInstance
@@ -55,7 +55,7 @@ class OpenedInstance:
 
 
 def open_instance(stored: StoredInstance) -> OpenedInstance:
-    """Read the header of a stored instance; raises `Damaged` when its file is not as it was stored."""
+    """Read the header of a stored instance; raises `Damaged` or `Undecodable`."""
     if not stored.is_whole:
         raise Damaged("the stored file is missing or damaged")
     try:
@@ -63,6 +63,8 @@ def open_instance(stored: StoredInstance) -> OpenedInstance:
         inflated = _inflated(stored) if described.inflated else None
     except OSError:
         raise Damaged("the stored file is missing or damaged") from None
+    except MalformedDataset as error:
+        raise Undecodable(error.comment, offending=error.offending) from None
     return OpenedInstance(stored, described.attributes, described.bulk, inflated)
 
 

@@ -314,7 +314,7 @@ class ThumbnailTests(RenderedCase):
             self.assertEqual(opened(self.get(f"{self.put_file(path)}/thumbnail")).size, (200, 200))
         broken = self.made(np.zeros((8, 8), np.uint8), Rows=64)
         self.assertEqual(self.get(f"{broken}/thumbnail").status, 200)
-        self.refused(f"{broken}/rendered", 400, "frame")
+        self.refused(f"{broken}/rendered", 406, "cannot be rendered: the pixel data end before frame 1")
 
 
 class DocumentTests(RenderedCase):
