@@ -10,7 +10,8 @@ import hashlib
 import mmap
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 from attrs import define, field, frozen
@@ -20,7 +21,7 @@ from ..model.non_patient import MEDIA_STORAGE_DIRECTORY
 from ..model.status import InvalidRequest, MalformedDataset, ServiceError, Status, StorageFull
 from ..model.value_checks import findings
 from ..wire import metadata
-from ..wire.elements import DEFLATED, Buffer, FileMeta, element_at, file_meta, file_meta_bytes, layout_of, scan
+from ..wire.elements import DEFLATED, Buffer, FileMeta, actual_layout, element_at, file_meta, file_meta_bytes, layout_of, scan
 from ..wire.header import Wanted, read_values
 from ..wire.sop_classes import is_storage
 from . import header as headers
@@ -35,8 +36,13 @@ _MOST_TOLD = 3
 _PREAMBLE = bytes(128)
 _PIXEL_DATA = 0x7FE00010
 _UNDEFINED = 0xFFFFFFFF
+# No instance needs this many top-level elements; more of them only cost time whenever the instance is read.
+_MOST_ELEMENTS = 1 << 17
 _IDENTITY = Wanted({(0x00080016,): "UI", (0x00080018,): "UI"})
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+Element = tuple[int, str, int, int]
 
 
 @frozen
@@ -301,16 +307,16 @@ def _header_of_file(descriptor: int, size: int, meta: FileMeta) -> Header:
     if size <= offset:
         raise MalformedDataset("there is no data set")
     with mmap.mmap(descriptor, size, access=mmap.ACCESS_READ) as mapped:
-        header = headers.read(mapped, offset, syntax, whole=False)
         if syntax != DEFLATED:
             _check_complete(descriptor, mapped, offset, size, syntax)
-    return header
+        return headers.read(mapped, offset, syntax, whole=False)
 
 
 def _check_complete(descriptor: int, mapped: mmap.mmap, offset: int, size: int, syntax: str) -> None:
-    """Every element up to and including Pixel Data is complete. Fragments are read without the map."""
-    form, position = layout_of(syntax), offset
-    for _tag, _vr, start, length in scan(mapped, offset, explicit=form.explicit, little=form.little, stop=_PIXEL_DATA):
+    """Every element up to and including Pixel Data is complete, and there are not too many; fragments are not mapped."""
+    form, position = actual_layout(mapped, offset, layout_of(syntax)), offset
+    elements = scan(mapped, offset, explicit=form.explicit, little=form.little, stop=_PIXEL_DATA)
+    for _tag, _vr, start, length in _countable(elements):
         position = start + length
         if mapped[position : position + 8] == b"\xfe\xff\xdd\xe0\0\0\0\0":
             position += 8
@@ -318,16 +324,42 @@ def _check_complete(descriptor: int, mapped: mmap.mmap, offset: int, size: int, 
         return
     tag, _vr, start, length = element_at(mapped, position, size, form)
     if tag == _PIXEL_DATA and length == _UNDEFINED:
-        _check_fragments(descriptor, start, size)
+        position = _end_of_fragments(descriptor, start, size)
+    elif length != _UNDEFINED:
+        position = start + length
+    following = scan(mapped, position, explicit=form.explicit, little=form.little)
+    if _count_sound(following) > _MOST_ELEMENTS:
+        raise _too_many()
 
 
-def _check_fragments(descriptor: int, position: int, size: int) -> None:
+def _countable(elements: Iterator[Element]) -> Iterator[Element]:
+    """As many as a small instance could hold; each costs time whenever the instance is read."""
+    for count, element in enumerate(elements):
+        if count == _MOST_ELEMENTS:
+            raise _too_many()
+        yield element
+
+
+def _count_sound(elements: Iterator[Element]) -> int:
+    """How many there are until one is malformed, which does not matter behind the pixels."""
+    count = 0
+    with contextlib.suppress(MalformedDataset):
+        for _ in islice(elements, _MOST_ELEMENTS + 1):
+            count += 1
+    return count
+
+
+def _too_many() -> MalformedDataset:
+    return MalformedDataset(f"the data set has more than {_MOST_ELEMENTS} elements")
+
+
+def _end_of_fragments(descriptor: int, position: int, size: int) -> int:
     while True:
         mark = os.pread(descriptor, 8, position)
-        if mark[:4] == b"\xfe\xff\xdd\xe0":
-            return
         length = int.from_bytes(mark[4:], "little")
         position += 8 + length
+        if mark[:4] == b"\xfe\xff\xdd\xe0":
+            return position
         if mark[:4] != b"\xfe\xff\x00\xe0" or position > size:
             raise MalformedDataset("(7FE0,0010) is not closed by a delimiter", offending=(_PIXEL_DATA,))
 

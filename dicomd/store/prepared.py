@@ -113,11 +113,14 @@ def _encapsulated(view: memoryview, offset: int, syntax: str) -> tuple[int, int,
         position = start + length
         if bytes(view[position : position + 8]) == _DELIMITER:
             position += 8
+    previous = 0
     while position < len(view):
         tag, _vr, start, length = element_at(view, position, len(view), form)
         if length == UNDEFINED:
             return (position, tag, start) if tag in PIXEL_DATA else None
-        position = start + length
+        if tag <= previous:
+            return None
+        position, previous = start + length, tag
     return None
 
 

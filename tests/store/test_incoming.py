@@ -1,6 +1,7 @@
 """Reception of an instance: what is refused, and what the file then holds."""
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -28,7 +29,7 @@ class SpoolCase(SynchronousTestCase):
         finally:
             spool.discard()
 
-    def take_in_pieces(self, data: bytes, claim: Claim | None = None, size: int = 5000) -> Arrival:
+    def take_in_pieces(self, data: bytes, claim: Claim | None = None, size: int = 65536) -> Arrival:
         spool = Spool(self.folder, Rules(), claim or Claim())
         try:
             for start in range(0, len(data), size):
@@ -191,3 +192,25 @@ class RefusalTests(SpoolCase):
                 except ServiceError as error:
                     self.assertNotEqual(error.status, Status.PROCESSING_FAILURE, path)
         self.assertEqual(list(Path(self.folder.root, "spool").iterdir()), [])
+
+    def test_size_does_not_matter(self) -> None:
+        """What is taken from memory is taken from the disk, with the same content; what is refused is refused."""
+        for path in sorted(shared("malformed").iterdir()):
+            data = path.read_bytes()
+            self.assertEqual(self.fate(self.take, data), self.fate(self.take_in_pieces, data), path)
+
+    def fate(self, take: Callable[[bytes], Arrival], data: bytes) -> object:
+        try:
+            return take(data).digest
+        except ServiceError:
+            return None
+
+    def test_countless_elements(self) -> None:
+        """Before or behind the pixels; each costs time whenever the instance is read, so there is a limit."""
+        data = pydicom_file(MR).read_bytes()
+        pixels = data.index(b"\xe0\x7f\x10\x00OW")
+        many = b"\x09\0\x01\x10UN\0\0\0\0\0\0" * 131073
+        for hostile in (data[:pixels] + many + data[pixels:], data + many):
+            error = self.assertRaises(ServiceError, self.take_in_pieces, hostile, size=1 << 20)
+            self.assertEqual(error.comment, "the data set has more than 131072 elements")
+        self.assertEqual(list(self.folder.files()), [])
