@@ -9,6 +9,7 @@ from attrs import define, field
 from .hub import EventHub, InstanceRemoved, InstanceStored
 
 T = TypeVar("T")
+_REMEMBERED = 1000
 
 
 @define(eq=False)
@@ -20,6 +21,9 @@ class StudyCache(Generic[T]):
     _values: OrderedDict[tuple[str, Hashable], tuple[T, int]] = field(init=False, factory=OrderedDict)
     _of_study: dict[str, set[Hashable]] = field(init=False, factory=dict)
     _changes: int = field(init=False, default=0)
+    # The number of the last change of studies; of those no longer remembered it is at most `_earlier`.
+    _changed_at: OrderedDict[str, int] = field(init=False, factory=OrderedDict)
+    _earlier: int = field(init=False, default=0)
 
     def subscribe(self, hub: EventHub) -> None:
         """Forget what is out of date as soon as it is."""
@@ -40,8 +44,8 @@ class StudyCache(Generic[T]):
         return self._changes
 
     def put(self, study: str, key: Hashable, value: T, size: int, since: int) -> None:
-        """Keep a value of `size` bytes, unless something has changed since it began to be computed."""
-        if size > self.limit // 4 or since != self._changes:
+        """Keep a value of `size` bytes, unless its study has changed since it began to be computed."""
+        if size > self.limit // 4 or self._changed_at.get(study, self._earlier) > since:
             return
         self._drop(study, key)
         self._values[study, key] = (value, size)
@@ -60,6 +64,11 @@ class StudyCache(Generic[T]):
                 del self._of_study[study]
 
     def _changed(self, event: Any) -> None:
+        study = event.key.study_instance_uid
         self._changes += 1
-        for key in tuple(self._of_study.get(event.key.study_instance_uid, ())):
-            self._drop(event.key.study_instance_uid, key)
+        self._changed_at[study] = self._changes
+        self._changed_at.move_to_end(study)
+        if len(self._changed_at) > _REMEMBERED:
+            self._earlier = self._changed_at.popitem(last=False)[1]
+        for key in tuple(self._of_study.get(study, ())):
+            self._drop(study, key)

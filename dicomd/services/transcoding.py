@@ -1,13 +1,15 @@
 """Instances in another transfer syntax than the stored one, made piece by piece in the pixel pool."""
 
+import contextlib
+import logging
 import mmap
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Sequence
 from pathlib import Path
 
 from attrs import define, field, frozen
 
-from ..model.status import Damaged, Undecodable
+from ..model.status import Damaged, ServiceError, Undecodable
 from ..model.transfer_syntaxes import DEFLATED, EXPLICIT_LITTLE, IMPLICIT_LITTLE, transfer_syntax
 from ..pixels import codecs, frames, transcode
 from ..pixels.frames import FrameTable
@@ -17,6 +19,8 @@ from ..workers import Workers
 from .cache import StudyCache
 from .hub import EventHub
 from .preparation import Preparation
+
+log = logging.getLogger(__name__)
 
 # Files up to this size are read at once.
 _SMALL = 4 << 20
@@ -44,23 +48,34 @@ class Conversion:
     table: FrameTable | None
     target: str
     bare: bool = False
-    _chunks: Iterator[bytes] | None = field(init=False, default=None)
+    _chunks: Generator[bytes, None, None] | None = field(init=False, default=None)
+    _taking: bool = field(init=False, default=False)
+    _ended: bool = field(init=False, default=False)
 
     def take(self) -> tuple[bytes, bool]:
         """The next piece of about `_PIECE` bytes, and whether it was the last; in a worker."""
         most = _PIECE
         if self._chunks is None:
             self._chunks, most = self._made(), _FIRST_PIECE
+        self._taking = True
+        try:
+            return self._take(self._chunks, most)
+        finally:
+            self._taking = False
+            if self._ended:
+                self._chunks.close()
+
+    def _take(self, chunks: Iterator[bytes], most: int) -> tuple[bytes, bool]:
         piece: list[bytes] = []
         size = 0
-        for chunk in self._chunks:
+        for chunk in chunks:
             piece.append(chunk)
             size += len(chunk)
-            if size >= most:
+            if size >= most or self._ended:
                 return b"".join(piece), False
         return b"".join(piece), True
 
-    def _made(self) -> Iterator[bytes]:
+    def _made(self) -> Generator[bytes, None, None]:
         found = self.found
         with Path(found.path).open("rb") as file:
             if transfer_syntax(found.transfer_syntax_uid).deflated or found.size <= _SMALL:
@@ -89,10 +104,11 @@ class Conversion:
         return (transcode.data_set if self.bare else transcode.part_10)(source, self.target)
 
     def close(self) -> None:
-        """Give up the file; nothing more is made."""
-        chunks, self._chunks = self._chunks, iter(())
-        if isinstance(chunks, Iterator) and hasattr(chunks, "close"):
-            chunks.close()
+        """Give up the file; nothing more is made. A piece under way is finished first, by its worker."""
+        self._ended = True
+        if self._chunks is not None and not self._taking:
+            with contextlib.suppress(ValueError):  # a worker has just begun
+                self._chunks.close()
 
 
 @frozen
@@ -137,7 +153,11 @@ class Transcoder:
             return Transcoded(target, kept, True, _nothing())
         since = self._cache.now
         conversion = Conversion(found, await self._table(found, target), target, bare)
-        beginning, whole = await self._take(conversion)
+        try:
+            beginning, whole = await self._take(conversion)
+        except ServiceError as error:
+            log.info("instance %s cannot become %s: %s", found.key.sop_instance_uid, target, error.comment)
+            raise
         if whole:
             self._cache.put(study, key, beginning, len(beginning), since)
         return Transcoded(target, beginning, whole, self._rest(conversion) if not whole else _nothing())

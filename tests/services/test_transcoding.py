@@ -1,13 +1,13 @@
 """Instances in another transfer syntax: in pieces, kept while small, and what the DIMSE door asks for."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Generator
 
 from twisted.internet.defer import ensureDeferred
 
 from dicomd.model.status import Damaged, Undecodable
 from dicomd.model.transfer_syntaxes import EXPLICIT_LITTLE, IMPLICIT_LITTLE, JPEG_2000_LOSSLESS, RLE_LOSSLESS
 from dicomd.services.retrieve import StoredInstance
-from dicomd.services.transcoding import Transcoded, conceivable
+from dicomd.services.transcoding import Conversion, Transcoded, conceivable, table_of
 from tests import data
 from tests.archive import ArchiveCase, edited
 
@@ -69,6 +69,24 @@ class TranscoderTests(ArchiveCase):
         """What cannot be decoded shows before anything is sent."""
         found = self.put(edited("JPEG2000-embedded-sequence-delimiter.dcm"))
         self.failureResultOf(ensureDeferred(self.transcoder.begin(found, EXPLICIT_LITTLE)), Undecodable)
+
+    def test_given_up(self) -> None:
+        """A client that leaves while a piece is made: the piece is finished, the file closed, nothing raised."""
+        found = self.put(data.shared("multiframe/US-PAL-8-10x-echo.dcm").read_bytes())
+        table = table_of(self.successResultOf(ensureDeferred(self.preparation.one(found))))
+        conversion = Conversion(found, table, EXPLICIT_LITTLE)
+        conversion.take()
+        chunks = conversion._chunks
+        assert chunks is not None
+
+        def leaving() -> Generator[bytes, None, None]:
+            for chunk in chunks:
+                conversion.close()
+                yield chunk
+
+        conversion._chunks = leaving()
+        self.assertFalse(conversion.take()[1])
+        self.assertEqual(conversion.take(), (b"", True))
 
     def test_missing_file(self) -> None:
         """A file that has gone is damage, not a crash."""
