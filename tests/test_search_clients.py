@@ -7,6 +7,10 @@ from dicomweb_client.api import DICOMwebClient
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
+from dicomd.model.keys import COLUMNS
+from dicomd.store.header import Header
+from dicomd.store.instances import Arrival, Duplicates, admit
+from dicomd.store.schema import is_number
 from tests.daemon import Daemon, run
 from tests.dimse.test_door import DoorCase, tool
 from tests.searched import made, part10, stored
@@ -14,14 +18,22 @@ from tests.searched import made, part10, stored
 NAMES = ("Smith^John", "Smithers^Ann", "Müller^Jörg", "Yamada^Tarou=山田^太郎=やまだ^たろう")
 
 
+def _admit_many(connection: Any, instances: int) -> None:
+    """Rows of one series, without files."""
+    for number in range(instances):
+        values = {column.name: None if is_number(column) else "" for column in COLUMNS}
+        values |= {"study_instance_uid": "1.2.1", "series_instance_uid": "1.2.1.1", "sop_instance_uid": f"1.2.1.1.{number}"}
+        admit(connection, Arrival(Header(values), "1.2.840.10008.1.2.1", f"{number}.dcm", 0, 0, b"", number), Duplicates.REPLACE)
+
+
 class ClientTests(DoorCase):
     timeout = 120
 
-    async def filled(self, instances: int = 3) -> Daemon:
-        """A server with four studies, the first with so many instances."""
+    async def filled(self) -> Daemon:
+        """A server with four studies, the first with three instances."""
         daemon = await self.daemon()
         for study, name in enumerate(NAMES, 1):
-            for number in range(1, instances + 1 if study == 1 else 2):
+            for number in range(1, 4 if study == 1 else 2):
                 dataset = made(str(study), "1", str(number), PatientName=name, StudyDate=f"2024010{study}", SliceThickness="2.5")
                 await stored(daemon.server.storage, part10(dataset))
         return daemon
@@ -56,7 +68,8 @@ class ClientTests(DoorCase):
         """In the midst of a long answer."""
 
         async def scenario() -> None:
-            daemon = await self.filled(250)
+            daemon = await self.daemon()
+            await daemon.server.workers.write(_admit_many, 5000)
             keys = ("StudyInstanceUID=1.2.1", "SeriesInstanceUID=1.2.1.1", "SOPInstanceUID")
             told = await self.findscu(daemon, "IMAGE", *keys, options=("--cancel", "2"))
             self.assertIn("Cancel", told.rsplit("Received Final", 1)[-1])
