@@ -16,7 +16,7 @@ from ..model.status import ServiceError, Status, TooLarge
 from ..store import instances
 from ..store.files import Folder
 from ..store.incoming import Claim, ElsewhereClass, Rules, Spool, Target, placed, refusal
-from ..store.index import after_commit
+from ..store.index import after_commit, before_commit
 from ..store.instances import Admission, Arrival, Duplicates, Fate
 from ..workers import Gate, Workers, spawn
 from .hub import EventHub, InstanceStored
@@ -190,6 +190,8 @@ def _admit(connection: Any, *, spool: Spool, arrival: Arrival, duplicates: Dupli
         folder.withdraw(files)
         raise
     taken = admission.fate in (Fate.STORED, Fate.REPLACED)
+    if taken:
+        before_commit(connection, folder.settle, folder.folder_of(arrival.file))
     after_commit(connection, folder.unspool if taken else folder.withdraw, files)
     if admission.obsolete:
         after_commit(connection, folder.supersede, admission.obsolete, arrival.file, admission.stored_at)

@@ -88,7 +88,10 @@ class Folder:
         return f"{self.root}/spool/{self._run}-{next(self._numbers)}"
 
     def place(self, spool: str, key: InstanceKey) -> Placed:
-        """Link a synchronised spool file into place, durably; a file of the same instance stays beside it."""
+        """Link a synchronised spool file into place; a file of the same instance stays beside it.
+
+        The link is durable after `settle`, which serves all files that came into a folder meanwhile.
+        """
         for version in count(1):
             file = file_name(key, version)
             try:
@@ -99,7 +102,7 @@ class Folder:
         raise AssertionError
 
     def _link(self, spool: str, file: str) -> None:
-        """Folders that had to be made are synchronised in their parents; one that was just removed is made again."""
+        """A folder that was just removed is made again."""
         path = self.path(file)
         folder = os.path.dirname(path)
         while True:
@@ -110,6 +113,13 @@ class Folder:
                 break
             except FileNotFoundError:
                 self._durable.discard(folder)
+
+    def folder_of(self, file: str) -> str:
+        """What must be settled before a file counts as being in place."""
+        return os.path.dirname(self.path(file))
+
+    def settle(self, folder: str) -> None:
+        """Make the names in a folder durable, and the folder itself in its parents if it is new."""
         _sync(folder)
         if folder not in self._durable:
             for parent in _parents(folder, self.root):
