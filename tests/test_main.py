@@ -6,7 +6,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -121,6 +121,18 @@ class VerifyTests(CommandCase):
         said = self.out.getvalue()
         for words in ("is missing", "has 500 bytes", "digest differs", "9.9.dcm: is not in the index"):
             self.assertIn(words, said)
+
+    async def test_wrong_counts(self) -> None:
+        """What the index says of itself is checked too."""
+        self.put(2)
+        await self.run_command("import", str(self.source))
+        archive = Archive(str(self.store))
+        archive.open()
+        with archive.index.batch() as connection:
+            connection.execute(update(schema.studies).values(instances_in_study=7))
+        archive.close()
+        self.assertEqual(await self.run_command("verify"), 1)
+        self.assertIn("number of its instances", self.out.getvalue())
 
     async def test_no_index(self) -> None:
         """There is nothing to compare with."""

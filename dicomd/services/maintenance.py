@@ -91,6 +91,8 @@ async def verify(workers: Workers, folder: Folder, progress: Progress) -> None:
     """Compare every file with what the index says of it, and every file in the folder with the index."""
     files = await workers.disk(lambda: list(folder.files()))
     progress.begin(len(files))
+    for line in await workers.read(rebuild.contradictions):
+        progress.problem(line)
     named: set[str] = set()
     after = 0
     while page := await workers.read(rebuild.held, after, _PAGE):

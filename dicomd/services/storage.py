@@ -185,11 +185,11 @@ def _admit(connection: Any, *, spool: Spool, arrival: Arrival, duplicates: Dupli
     """In the writer: the row. The spool name goes, and a file that is not needed, when the row is durable."""
     folder, files = spool.folder, placed(spool, arrival)
     try:
-        admission = instances.admit(connection, arrival, duplicates)
+        admission = instances.admit(connection, arrival, duplicates, folder.is_whole)
     except ServiceError:
         folder.withdraw(files)
         raise
-    taken = admission.fate in (Fate.STORED, Fate.REPLACED)
+    taken = admission.fate in (Fate.STORED, Fate.REPLACED, Fate.RESTORED)
     if taken:
         before_commit(connection, folder.settle, folder.folder_of(arrival.file))
     after_commit(connection, folder.unspool if taken else folder.withdraw, files)
@@ -249,10 +249,11 @@ class Storage:
         arrival, admission = result
         if admission.fate in (Fate.IDENTICAL, Fate.KEPT):
             return
-        replaced = admission.fate is Fate.REPLACED
+        replaced = admission.fate is not Fate.STORED
         if replaced:
             log.info("instance %s replaced by one from %s", arrival.header.sop_instance_uid, arrival.sent_by)
-            spawn(self._forget(admission.obsolete))
+            if admission.obsolete:
+                spawn(self._forget(admission.obsolete))
         self._hub.publish(
             InstanceStored(
                 instances.key_of(arrival.header),
@@ -271,6 +272,7 @@ class Storage:
 _COMMENTS = {
     Fate.STORED: "",
     Fate.IDENTICAL: "held already, with the same content",
+    Fate.RESTORED: "restored a damaged file with the same content",
     Fate.REPLACED: "replaced what was held under the same SOP Instance UID",
     Fate.KEPT: "other content is held under the same SOP Instance UID and was kept",
 }

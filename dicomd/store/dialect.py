@@ -57,6 +57,12 @@ def copy(old: Path, new: Path) -> str:
     return "" if verdict == "ok" else str(verdict)
 
 
+def damage(connection: Connection) -> list[str]:
+    """What the database finds wrong with its own file."""
+    found = [str(line) for (line,) in cursor(connection).execute("PRAGMA quick_check(10)").fetchall()]
+    return [] if found == ["ok"] else found
+
+
 def settle(path: Path) -> None:
     """Bring a database that nobody uses into a single durable file."""
     with closing(sqlite3.connect(path)) as connection:

@@ -78,6 +78,13 @@ class Folder:
         """The path of a file whose name is relative to the folder."""
         return f"{self.root}/{file}"
 
+    def is_whole(self, file: str, size: int) -> bool:
+        """Whether a file is there and has its size."""
+        try:
+            return os.stat(self.path(file)).st_size == size
+        except OSError:
+            return False
+
     def free_bytes(self) -> int:
         """What an unprivileged process may still write on this file system."""
         found = os.statvfs(self.root)

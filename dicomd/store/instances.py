@@ -4,7 +4,7 @@ Every function takes the writing connection first and never commits. The attribu
 its first stored instance; what is empty there is filled from later ones.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
 from typing import Any
 
@@ -38,6 +38,8 @@ class Fate(Enum):
     STORED = "stored"
     IDENTICAL = "identical"
     REPLACED = "replaced"
+    # The same content again, whose file was damaged.
+    RESTORED = "restored"
     KEPT = "kept"
 
 
@@ -101,6 +103,7 @@ _FIND_INSTANCE = Statement(
         instances.c.digest,
         instances.c.file,
         instances.c.stored_at,
+        instances.c.file_size,
         instances.c.series_row,
     ).where(instances.c.sop_instance_uid == bindparam("sop_instance_uid"))
 )
@@ -120,12 +123,21 @@ _COUNT_IN_STUDY = Statement(
 )
 
 
-def admit(connection: Connection, arrival: Arrival, duplicates: Duplicates) -> Admission:
-    """Write the rows of an arrival; raises `ServiceError` when it is refused. What it replaces is noted for removal."""
+def _trusted(file: str, size: int) -> bool:
+    return True
+
+
+def admit(
+    connection: Connection, arrival: Arrival, duplicates: Duplicates, is_whole: Callable[[str, int], bool] = _trusted
+) -> Admission:
+    """Write the rows of an arrival; raises `ServiceError` when it is refused. What it replaces is noted for removal.
+
+    `is_whole` tells whether a file that is held is there and has its size; if not, the same content restores it.
+    """
     header = arrival.header
     found = _FIND_INSTANCE.run(connection, {"sop_instance_uid": header.sop_instance_uid}).fetchone()
     if found is not None:
-        return _admit_again(connection, arrival, duplicates, found)
+        return _admit_again(connection, arrival, duplicates, found, is_whole)
     if header.is_non_patient:
         return Admission(Fate.STORED, _insert_instance(connection, arrival, None, None))
     study = _study(connection, arrival)
@@ -299,22 +311,35 @@ def forget_patients(connection: Connection) -> None:
 # The same SOP Instance UID again --------------------------------------------------------------------------------------------
 
 
-def _admit_again(connection: Connection, arrival: Arrival, duplicates: Duplicates, found: Any) -> Admission:
-    row, digest, file, stored_at, series_row = found
+def _admit_again(
+    connection: Connection, arrival: Arrival, duplicates: Duplicates, found: Any, is_whole: Callable[[str, int], bool]
+) -> Admission:
+    row, digest, file, _, size, series_row = found
     header = arrival.header
     if _place(connection, series_row) != (header.study_instance_uid, header.series_instance_uid):
         raise InvalidRequest("the SOP Instance UID is held under another study or series", offending=(0x00080018,))
+    if file == arrival.file:
+        # The file that was held is gone, so the new one could take its name.
+        return _replaced(connection, arrival, found, Fate.RESTORED)
     if digest == arrival.digest:
-        return Admission(Fate.IDENTICAL, row)
+        whole = is_whole(file, size)
+        return Admission(Fate.IDENTICAL, row) if whole else _replaced(connection, arrival, found, Fate.RESTORED)
     if duplicates is Duplicates.KEEP:
         return Admission(Fate.KEPT, row)
     if duplicates is Duplicates.REJECT:
         raise ServiceError("the SOP Instance UID is held with other content", Status.DUPLICATE_SOP_INSTANCE)
-    # It keeps the place of the old one in the order of arrival, a nanosecond later.
+    return _replaced(connection, arrival, found, Fate.REPLACED)
+
+
+def _replaced(connection: Connection, arrival: Arrival, found: Any, fate: Fate) -> Admission:
+    """It keeps the place of the old one in the order of arrival, a nanosecond later."""
+    row, _, file, stored_at, *_ = found
     arrival = evolve(arrival, stored_at=stored_at + 1)
     _replace(connection, arrival, row, stored_at)
-    connection.execute(insert(removals).values(file=file))
-    return Admission(Fate.REPLACED, row, file, arrival.stored_at)
+    obsolete = "" if file == arrival.file else file
+    if obsolete:
+        connection.execute(insert(removals).values(file=obsolete))
+    return Admission(fate, row, obsolete, arrival.stored_at)
 
 
 def _place(connection: Connection, series_row: int | None) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from attrs import define, field, frozen
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete, func, select
 
 from ..model.status import ServiceError
 from . import dialect
@@ -101,6 +101,15 @@ def problem_of(folder: Folder, one: Held) -> str:
     except ServiceError as error:
         return f"cannot be understood: {error.comment}"
     return ""
+
+
+def contradictions(connection: Connection) -> list[str]:
+    """What the index says against itself: counts that are not those of its rows, and damage of its file."""
+    counted = select(func.count()).select_from(series).join(instances, instances.c.series_row == series.c.id)
+    counted = counted.where(series.c.study_row == studies.c.id)
+    wrong = select(studies.c.study_instance_uid).where(studies.c.instances_in_study != counted.scalar_subquery())
+    found = [f"study {uid}: the number of its instances is wrong in the index" for uid in connection.scalars(wrong)]
+    return found + [f"index: {line}" for line in dialect.damage(connection)]
 
 
 # Reindex -------------------------------------------------------------------------------------------------------------------

@@ -184,6 +184,17 @@ class DuplicateTests(StorageCase):
         self.assertEqual(self.rows(schema.studies)[0]["patient_name"], "Right")
         self.assertEqual(self.rows(schema.studies)[0]["instances_in_study"], 2)
 
+    def test_restored(self) -> None:
+        """The same content again, but its file is missing or short: the file is restored, whatever the policy."""
+        self.storage = Storage(self.workers, self.archive.folder, EventHub(), Rules(), Duplicates.KEEP)
+        self.store(edited())
+        (self.root / self.files()[0]).unlink()
+        self.assertEqual(self.store(edited()).fate, Fate.RESTORED)
+        self.check_consistent()
+        (self.root / self.files()[0]).write_bytes(b"short")
+        self.assertEqual(self.store(edited()).fate, Fate.RESTORED)
+        self.check_consistent()
+
     def test_replaced_twice(self) -> None:
         """File names alternate."""
         for number in range(4):
