@@ -7,16 +7,23 @@ from typing import Any
 from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 from twisted.python.failure import Failure
 
+from dicomd.model.status import Busy
 from dicomd.store.index import Index
 
 
 class ImmediateWorkers:
-    """Has the methods of `dicomd.workers.Workers`; results are there when the call returns."""
+    """Has the methods of `dicomd.workers.Workers`; results are there when the call returns. `busy` pools refuse."""
 
     def __init__(self, index: Index) -> None:
         self._index = index
+        self.busy: set[str] = set()
+
+    def _admit(self, pool: str) -> None:
+        if pool in self.busy:
+            raise Busy(f"the {pool} queue is full")
 
     def write(self, function: Callable[..., Any], *arguments: Any) -> Awaitable[Any]:
+        self._admit("write")
         try:
             with self._index.batch() as connection:
                 result = succeed(self._attempt(connection, function, *arguments))
@@ -29,6 +36,7 @@ class ImmediateWorkers:
             return function(connection, *arguments)
 
     def read(self, function: Callable[..., Any], *arguments: Any) -> Awaitable[Any]:
+        self._admit("read")
         with self._index.reader() as connection:
             return maybeDeferred(function, connection, *arguments)
 

@@ -91,17 +91,24 @@ KEY = "2.25.1"
 
 @define(eq=False)
 class Inbox:
-    """A channel that takes everything at once; `acknowledge` off: nothing is delivered until told."""
+    """A channel that takes everything at once, or `most` portions; `acknowledge` off: nothing is delivered until told."""
 
-    ready: bool = True
+    open: bool = True
     acknowledge: bool = True
+    most: int = 1 << 30
+    portions: int = 0
     reports: list[Report] = field(factory=list)
     link: Any = None
 
     def linked(self, link: Any) -> None:
         self.link = link
 
+    @property
+    def ready(self) -> bool:
+        return self.open and self.portions < self.most
+
     def send(self, reports: Sequence[Report]) -> None:
+        self.portions += 1
         self.reports += reports
         if self.acknowledge:
             self.link.delivered(reports[-1].id)

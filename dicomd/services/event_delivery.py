@@ -18,7 +18,7 @@ from attrs import define, field
 from ..model.status import Busy
 from ..model.workitem_events import Report
 from ..store import event_reports, subscriptions
-from .hub import Clock
+from .hub import Clock, Timer
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +119,7 @@ class Delivery:
         self._fresh: list[Report] = []
         self._unsettled: dict[int, int] = {}
         self._finished: list[int] = []
-        self._due = False
+        self._due: Timer | None = None
 
     async def start(self) -> None:
         """Take up what waited when the server stopped."""
@@ -139,6 +139,9 @@ class Delivery:
         """Write down what was delivered; the channels are closed before."""
         while self._unsettled or self._finished:
             await self._write_down()
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
 
     # ---- from the writing thread
 
@@ -222,12 +225,11 @@ class Delivery:
     # ---- writing down
 
     def _settle(self) -> None:
-        if not self._due:
-            self._due = True
-            self._clock.callLater(SETTLE_SECONDS, self._settle_now)
+        if self._due is None:
+            self._due = self._clock.callLater(SETTLE_SECONDS, self._settle_now)
 
     def _settle_now(self) -> None:
-        self._due = False
+        self._due = None
         self._run(self._write_down())
 
     async def _write_down(self) -> None:

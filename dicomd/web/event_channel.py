@@ -170,6 +170,7 @@ class EventChannels:
         self._all: set[EventChannel] = set()
         self._concerned: set[EventChannel] = set()
         self._every: Timer | None = None
+        self._soon: Timer | None = None
 
     def resource(self, request: Any, ae_title: str) -> WebSocketResource:
         """What upgrades this request; 400 for a handshake that is none, 403 for a page of an origin that is not let in."""
@@ -185,13 +186,15 @@ class EventChannels:
     def closed(self, channel: EventChannel) -> None:
         """No longer counted."""
         self._all.discard(channel)
-        if not self._all and self._every is not None and self._every.active():
-            self._every.cancel()
+        for timer in (self._every, self._soon) if not self._all else ():
+            if timer is not None and timer.active():
+                timer.cancel()
+                self._concerned.clear()
 
     def ask_soon(self, channel: EventChannel) -> None:
         """Ask this client in a moment, together with the others that were sent something."""
         if not self._concerned:
-            self.clock.callLater(ACKNOWLEDGE_SECONDS, self._ask_concerned)
+            self._soon = self.clock.callLater(ACKNOWLEDGE_SECONDS, self._ask_concerned)
         self._concerned.add(channel)
 
     def _ask_concerned(self) -> None:
