@@ -6,6 +6,7 @@ every state and every event must be the same.
 
 import tempfile
 from collections import defaultdict
+from collections.abc import Iterator
 from typing import Any
 
 import orjson
@@ -28,7 +29,7 @@ from tests.workitems import Core, Inbox, discontinued, new_item, performed
 
 NOW = 1_780_000_000
 HIGH = new_filter([("00741200", "HIGH")])
-UIDS = ("1.2.1", "1.2.2", "1.2.3")
+UIDS = ("1.2.1", "1.2.2")
 CONNECTED, AWAY = ("A", "B"), "C"
 TITLES = (*CONNECTED, AWAY)
 KEYS = ("", "2.25.1", "2.25.2")
@@ -47,6 +48,7 @@ OPERATIONS = st.one_of(
     st.tuples(st.just("create"), uids, st.booleans()),
     st.tuples(st.just("change"), uids, keys, st.sampled_from(list(State))),
     st.tuples(st.just("update"), uids, keys, st.sampled_from(list(CHANGES))),
+    st.tuples(st.just("finish"), uids),
     st.tuples(st.just("cancel"), uids),
     st.tuples(st.just("subscribe"), uids, titles, locks),
     st.tuples(st.just("unsubscribe"), uids, titles),
@@ -263,9 +265,21 @@ class Real:
         return result if isinstance(result, Status) else Status.SUCCESS
 
 
+def expanded(operations: list[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+    """`finish` stands for what a performer does: without it, sequences seldom come so far."""
+    for operation in operations:
+        if operation[0] != "finish":
+            yield operation
+            continue
+        uid, key = operation[1], KEYS[1]
+        yield "change", uid, key, State.IN_PROGRESS
+        yield "update", uid, key, "performed"
+        yield "change", uid, key, State.COMPLETED
+
+
 class SequenceTests(SynchronousTestCase):
-    @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
-    @given(st.lists(OPERATIONS, min_size=5, max_size=40))
+    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+    @given(st.lists(OPERATIONS, min_size=20, max_size=50))
     def test_as_the_model(self, operations: list[tuple[Any, ...]]) -> None:
         """Every status, state and event, for those who are connected and, at the end, for the one who was away."""
         with tempfile.TemporaryDirectory() as folder:
@@ -280,7 +294,7 @@ class SequenceTests(SynchronousTestCase):
                 index.close()
 
     def _compare(self, real: Real, model: Model, operations: list[tuple[Any, ...]]) -> None:
-        for name, *arguments in operations:
+        for name, *arguments in expanded(operations):
             expected = getattr(model, name)(*arguments)
             self.assertEqual(real.call(name, tuple(arguments)), expected, (name, arguments))
             for title in CONNECTED:
