@@ -52,6 +52,13 @@ class Channel(Protocol):
         """Send these, in this order."""
 
 
+class RemoteChannel(Channel, Protocol):
+    """One that the server opens itself."""
+
+    def stop(self) -> None:
+        """Begin no more deliveries."""
+
+
 @define(eq=False)
 class Subscriber:
     """An application entity and the numbers of the reports that it has not got yet; `id` is 0 until it subscribes."""
@@ -111,7 +118,8 @@ class Delivery:
     ) -> None:
         self._workers, self._clock, self._run, self._bound = workers, clock, run, bound
         self._call_from_thread = call_from_thread
-        self.open_remote: Callable[[str], Channel | None] = lambda ae_title: None
+        self.open_remote: Callable[[str], RemoteChannel | None] = lambda ae_title: None
+        self._remote: list[RemoteChannel] = []
         self._by_id: dict[int, Subscriber] = {}
         self._by_title: dict[str, Subscriber] = {}
         self._open: dict[int, int] = {}  # report -> how many still wait for it
@@ -120,6 +128,7 @@ class Delivery:
         self._unsettled: dict[int, int] = {}
         self._finished: list[int] = []
         self._due: Timer | None = None
+        self._stopped = False
 
     async def start(self) -> None:
         """Take up what waited when the server stopped."""
@@ -136,7 +145,10 @@ class Delivery:
             self._feed_all(subscriber)
 
     async def stop(self) -> None:
-        """Write down what was delivered; the channels are closed before."""
+        """Write down what was delivered; the channels of clients are closed before."""
+        self._stopped = True
+        for channel in self._remote:
+            channel.stop()
         while self._unsettled or self._finished:
             await self._write_down()
         if self._due is not None:
@@ -225,7 +237,7 @@ class Delivery:
     # ---- writing down
 
     def _settle(self) -> None:
-        if self._due is None:
+        if self._due is None and not self._stopped:
             self._due = self._clock.callLater(SETTLE_SECONDS, self._settle_now)
 
     def _settle_now(self) -> None:
@@ -268,6 +280,7 @@ class Delivery:
         if not subscriber.links and subscriber.remote is None:
             channel = self.open_remote(subscriber.ae_title)
             if channel is not None:
+                self._remote.append(channel)
                 subscriber.remote = Link(subscriber, channel, subscriber.delivered, self)
                 channel.linked(subscriber.remote)
         if subscriber.links:

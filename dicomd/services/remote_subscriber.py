@@ -12,7 +12,7 @@ from ..model.status import ServiceError, Status
 from ..model.workitem_attributes import GLOBAL_SUBSCRIPTION, UPS_PUSH
 from ..model.workitem_events import Report
 from .event_delivery import Link
-from .hub import Clock
+from .hub import Clock, Timer
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +37,8 @@ class RemoteSubscriber:
     _run: Callable[[Coroutine[Any, Any, None]], Any]
     _link: Link | None = field(init=False, default=None)
     _busy: bool = field(init=False, default=False)
+    _stopped: bool = field(init=False, default=False)
+    _timer: Timer | None = field(init=False, default=None)
     _retry_in: float = field(init=False, default=FIRST_RETRY_SECONDS)
 
     def linked(self, link: Link) -> None:
@@ -53,6 +55,12 @@ class RemoteSubscriber:
         self._busy = True
         self._run(self._deliver(reports))
 
+    def stop(self) -> None:
+        """Begin no more deliveries; what is under way may still fail."""
+        self._busy = self._stopped = True
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+
     async def _deliver(self, reports: Sequence[Report]) -> None:
         assert self._link is not None
         for report in reports:
@@ -63,13 +71,19 @@ class RemoteSubscriber:
                 )
             except ServiceError as error:
                 log.info("event report %d to %s: %s", report.id, self._peer.ae_title, error.comment)
-                self._clock.callLater(self._retry_in, self._again)
-                self._retry_in = min(self._retry_in * 2, LONGEST_RETRY_SECONDS)
+                self._retry_later()
                 return
             self._retry_in = FIRST_RETRY_SECONDS
             self._link.delivered(report.id)
+            if self._stopped:
+                return
         self._busy = False
         self._link.resume()
+
+    def _retry_later(self) -> None:
+        if not self._stopped:
+            self._timer = self._clock.callLater(self._retry_in, self._again)
+            self._retry_in = min(self._retry_in * 2, LONGEST_RETRY_SECONDS)
 
     def _again(self) -> None:
         assert self._link is not None
