@@ -48,6 +48,8 @@ _NO_ATTRIBUTE_OF_AN_ENTITY = "0040A123"
 # PS3.18 Table 8.3.4-1 and 8.3.3: read by the doors, or here
 _DOOR_PARAMETERS = frozenset({"accept", "charset"})
 _LEVEL_NAMES = {"PATIENT": Level.PATIENT, "STUDY": Level.STUDY, "SERIES": Level.SERIES, "IMAGE": Level.IMAGE}
+# Where patients are the root, their ID is a unique key (PS3.4 C.6.1.1.2)
+_REQUIRED_BELOW_PATIENT = REQUIRED - {("00100020",)}
 UNIQUE: dict[Level, str] = {
     Level.PATIENT: "00100020",
     Level.STUDY: "0020000D",
@@ -74,7 +76,7 @@ class Query:
 
     `fields` are the attributes asked for, keys and include fields alike. `timezone`: dates and times of the keys are on this
     clock (minutes east of UTC), and so are those of the answer. `limit` None: as many as the server allows. `warnings`: texts
-    for the client.
+    for the client. `unknown`: required keys, which an entity of the archive without a value matches (PS3.4 C.2.2.1.2).
     """
 
     level: Level | None = None
@@ -86,6 +88,7 @@ class Query:
     offset: int = 0
     timezone: int | None = None
     warnings: tuple[str, ...] = ()
+    unknown: frozenset[Path] = REQUIRED
 
 
 def match_all(query: Query, attributes: Attributes, *, unknown: frozenset[Path] = ANY) -> bool:
@@ -298,7 +301,8 @@ def from_identifier(
     tree = _Tree(options, offset, creators)
     fields = _identifier_keys(plain_keys, tree, ())
     fields.update({tag: None for tag in identifier if tag in _NEVER_MATCHED and tag not in ("00080005", _LEVEL, "00080053")})
-    return Query(level=level, keys=tree.keys(), fields=fields, creators=creators, timezone=offset)
+    unknown = _REQUIRED_BELOW_PATIENT if Level.PATIENT in levels else REQUIRED
+    return Query(level=level, keys=tree.keys(), fields=fields, creators=creators, timezone=offset, unknown=unknown)
 
 
 def _identifier_keys(attributes: Attributes, tree: "_Tree", within: Path) -> dict[str, Any]:

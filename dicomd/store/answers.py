@@ -12,13 +12,12 @@ import orjson
 
 from ..model.attributes import Attributes, attribute
 from ..model.keys import Level
+from .plans import PATIENT_COUNTS
 
 Row = tuple[Any, ...]
 
 # Stands where the web door writes the service's base URL
 BASE = "@@BASE@@"
-# Number of Patient Related Studies, Series and Instances
-PATIENT_COUNTS = ("00201200", "00201202", "00201204")
 _ONLINE = '"00080056":{"vr":"CS","Value":["ONLINE"]}'
 _URL = '"00081190":{"vr":"UR","Value":["' + BASE + "/studies/"
 

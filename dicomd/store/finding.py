@@ -11,11 +11,11 @@ from sqlalchemy import Connection
 from ..model.attributes import Attributes, attribute, items
 from ..model.clocks import on_clock
 from ..model.keys import Level
-from ..model.matching import REQUIRED, matches
+from ..model.matching import matches
 from . import dialect, search, stored_metadata
-from .answers import PATIENT_COUNTS, READY, Reader
+from .answers import READY, Reader
 from .files import Folder
-from .plans import Plan
+from .plans import PATIENT_COUNTS, Plan
 from .returns import REGION, REGIONS, REQUESTS, Returns
 from .search import Row
 
@@ -92,7 +92,7 @@ def select(connection: Connection, folder: Folder, plan: Plan, returns: Returns,
 def _satisfies(plan: Plan, returns: Returns, attributes: Attributes) -> bool:
     if returns.query.timezone is not None:
         attributes = on_clock(attributes, returns.query.timezone)
-    return all(matches(key, attributes, unknown=REQUIRED) for key in plan.residual)
+    return all(matches(key, attributes, unknown=returns.query.unknown) for key in plan.residual)
 
 
 def _whole(
@@ -103,8 +103,9 @@ def _whole(
         level, entities = plan.level, dict(zip(chosen.entities, chosen.entities, strict=True))
         stored: dict[int, Attributes] = {}
     else:
-        level, entities = Level.IMAGE, dict(zip(chosen.instances, chosen.entities, strict=True))
-        stored = stored_metadata.load(connection, folder, chosen.instances)
+        stored = stored_metadata.load(connection, folder, chosen.instances, having=plan.must_have)
+        pairs = zip(chosen.instances, chosen.entities, strict=True)
+        level, entities = Level.IMAGE, {instance: entity for instance, entity in pairs if instance in stored}
     extra = _patient_counts(connection, returns, chosen.entities)
     reader = Reader()
     for row in search.rows(connection, level, True, entities):

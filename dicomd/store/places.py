@@ -7,7 +7,6 @@ from attrs import frozen
 from sqlalchemy import Table
 
 from ..model.keys import COLUMNS, Level
-from ..model.matching import REQUIRED
 from .name_index import Owner
 from .schema import instances, is_number, patients, series, studies
 
@@ -25,15 +24,11 @@ class Form(Enum):
 
 @frozen
 class Place:
-    """A column of the index. `unknown`: an entity without a value matches whatever is asked (PS3.4 C.2.2.1.2).
-
-    `unique`: few rows have the same value, and there is an index. `time`: for a date, the column of its time.
-    """
+    """A column of the index. `unique`: few rows have the same value, and there is an index."""
 
     level: Level
     name: str
     form: Form
-    unknown: bool
     unique: bool
     vr: str
 
@@ -54,11 +49,10 @@ def _form(vr: str, multiple: bool, number: bool) -> Form:
 
 
 PLACES: dict[tuple[str, ...], Place] = {
-    (path := tuple(f"{tag:08X}" for tag in column.path)): Place(
+    tuple(f"{tag:08X}" for tag in column.path): Place(
         column.level,
         column.name,
         _form(column.vr, column.multiple, is_number(column)),
-        path in REQUIRED,
         column.name in _UNIQUE,
         column.vr,
     )

@@ -13,6 +13,11 @@ from .conditions import Term, term_of
 from .places import PLACES, Place
 
 _DAY = 24 * 60
+# What rows hold, or what is made of several instances
+_COLUMN_TAGS = {path[0] for path in PLACES}
+ANATOMIC_REGIONS = "00080063"
+# Number of Patient Related Studies, Series and Instances
+PATIENT_COUNTS = ("00201200", "00201202", "00201204")
 
 
 @frozen
@@ -20,7 +25,7 @@ class Plan:
     """How a query is answered: `terms` in SQL; `residual` keys by the reference matcher.
 
     `of_instances`: a residual key is about something that only instances have, so instances are looked through.
-    `is_narrow`: an indexed key leaves few rows.
+    `is_narrow`: an indexed key leaves few rows. `must_have`: tags that the metadata of a match cannot lack.
     """
 
     level: Level
@@ -28,6 +33,7 @@ class Plan:
     residual: tuple[Key, ...]
     of_instances: bool
     is_narrow: bool
+    must_have: tuple[str, ...]
     shape: Any
     values: tuple[Any, ...]
 
@@ -47,7 +53,14 @@ def plan(query: Query) -> Plan:
     shape = tuple((place.name, term.shape()) for place, term in terms)
     values = tuple(value for _, term in terms for value in term.all_values())
     narrow = any(place.unique and _is_equality(term) for place, term in terms)
-    return Plan(query.level, tuple(terms), tuple(residual), below, narrow, shape, values)
+    must_have = tuple(key.tag for key in residual if _is_told_by_metadata(key))
+    return Plan(query.level, tuple(terms), tuple(residual), below, narrow, must_have, shape, values)
+
+
+def _is_told_by_metadata(key: Key) -> bool:
+    """Whether only an instance whose metadata have the attribute can match: no column, and it must have a value."""
+    computed = key.tag in (ANATOMIC_REGIONS, *PATIENT_COUNTS)
+    return not (computed or key.creator or key.tag in _COLUMN_TAGS or isinstance(key.match, kinds.Empty | Items))
 
 
 def _is_equality(term: Term) -> bool:
@@ -64,7 +77,7 @@ def _terms(key: Key, query: Query) -> tuple[list[tuple[Place, Term]], bool, bool
     match, exact = key.match, True
     if query.timezone is not None and (key.tag in TIME_OF_DATE or key.tag in DATE_OF_TIME):
         match, exact = _on_any_clock(key.match), False
-    term = term_of(match, place, place.unknown)
+    term = term_of(match, place, (key.tag,) in query.unknown)
     if term is None:
         return [], False, True
     return [(place, term)], exact and term.exact, True
@@ -76,7 +89,7 @@ def _item_terms(key: Key, query: Query) -> tuple[list[tuple[Place, Term]], bool,
     found: list[tuple[Place, Term]] = []
     for inner in key.match.keys:
         place = PLACES.get((key.tag, inner.tag))
-        term = term_of(inner.match, place, place.unknown) if place is not None else None
+        term = term_of(inner.match, place, (key.tag, inner.tag) in query.unknown) if place is not None else None
         if place is None or term is None:
             return found, False, place is not None
         found.append((place, term))

@@ -11,11 +11,11 @@ from ..model.keys import COLUMNS, Level
 from ..model.levels import level_of
 from ..model.projection import project
 from ..model.query import UNIQUE, Fields, Query
-from .answers import PATIENT_COUNTS
+from .plans import ANATOMIC_REGIONS, PATIENT_COUNTS
 
 REQUESTS = "00400275"
 _IN_REQUESTS = {"00400009", "00401001"}
-REGIONS, REGION = "00080063", "00082218"
+REGIONS, REGION = ANATOMIC_REGIONS, "00082218"
 # Made for each entity, whatever its level: availability, URL, AE title
 _OF_ENTITY = {"00080056", "00081190", "00080054"}
 _COMPUTED = {*_OF_ENTITY, *PATIENT_COUNTS, REGIONS}

@@ -1,6 +1,6 @@
 """The complete metadata of stored instances: prepared in the index, or read from their files until then."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import orjson
 from sqlalchemy import Connection
@@ -12,10 +12,14 @@ from .files import Folder
 from .retrieval import StoredInstance
 
 
-def load(connection: Connection, folder: Folder, rows: Sequence[int]) -> dict[int, Attributes]:
-    """The attributes of instances by their row; empty for one that cannot be read."""
+def load(connection: Connection, folder: Folder, rows: Sequence[int], *, having: Iterable[str] = ()) -> dict[int, Attributes]:
+    """The attributes of instances by their row; empty where unreadable. Those without a tag of `having` are left out."""
     ready = dict(zip(rows, prepared.load_json(connection, rows), strict=True))
-    found: dict[int, Attributes] = {row: orjson.loads(json) if json else {} for row, json in ready.items()}
+    marks = [f'"{tag}":'.encode() for tag in having]
+    found: dict[int, Attributes] = {}
+    for row, json in ready.items():
+        if json is not None and all(mark in json for mark in marks):
+            found[row] = orjson.loads(json) if json else {}
     missing = [row for row, json in ready.items() if json is None]
     if missing:
         found.update((instance.row, _from_file(instance)) for instance in retrieval.pages(connection, folder, missing).page)

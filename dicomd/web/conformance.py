@@ -8,6 +8,7 @@ from attrs import frozen
 from ..model import keys, transfer_syntaxes
 from ..model.dictionary import keyword_of
 from ..model.offerings import HTTP_SERVICES
+from ..model.search_rules import RULES
 from .routes import Route
 
 _STYLE = (
@@ -28,7 +29,8 @@ class Table:
 
 def page(rows: Iterable[Route], base: str, version: str, further: Iterable[Table]) -> bytes:
     """The whole page."""
-    tables = [*_resources(list(rows)), _search_keys(), _transfer_syntaxes(), *further]
+    rules = Table("How searches match, order and answer", ("Matter", "Rule"), RULES)
+    tables = [*_resources(list(rows)), rules, _search_keys(), _transfer_syntaxes(), *further]
     body = "".join(_html(table) for table in tables)
     head = f"<!doctype html><html lang=en><meta charset=utf-8><title>dicomd</title><style>{_STYLE}</style>"
     intro = (

@@ -54,6 +54,13 @@ class MatchTests(QueryCase):
         image = {"_0020000D": attribute("UI", "1.2.1"), "_0020000E": attribute("UI", "1.2.1.2"), "_00080018": attribute("UI")}
         self.assertEqual([text(match, "00080018") for match in self.find("IMAGE", **image)], ["1.2.1.2.1"])
 
+    def test_the_id_of_a_patient_is_unique_below_it(self) -> None:
+        """An unknown Patient ID matches any where it is a required key, but not where it is the unique one."""
+        self.store(made("3", PatientID=None))
+        unique = attribute("LO", "P1")
+        self.assertEqual(len(self.find("STUDY", _00100020=unique)), 3)
+        self.assertEqual(len(self.find("STUDY", model=PATIENT_ROOT, _00100020=unique)), 2)
+
     def test_list_of_uids(self) -> None:
         """Also for the unique key of the level."""
         self.assertEqual(len(self.find("STUDY", _0020000D=attribute("UI", "1.2.1", "1.2.2", "1.2.3"))), 2)
