@@ -48,7 +48,7 @@ class Urls:
         scheme = "https" if request.secure else "http"
         if self._trusted and self._is_trusted(request):
             return self._forwarded(request, scheme, host)
-        return f"{scheme}://{_host(request, host)}{self._root}"
+        return f"{scheme}://{_host(request, _with_port(request, host))}{self._root}"
 
     def _is_trusted(self, request: Any) -> bool:
         try:
@@ -69,6 +69,19 @@ class Urls:
         if scheme not in ("http", "https") or not _PREFIX.fullmatch(prefix):
             raise HttpError(400, "the proxy's forwarding headers are malformed")
         return f"{scheme}://{_host(request, name or host)}{prefix}{self._root}"
+
+
+_BY_PROXIES = (b"Forwarded", b"Via", b"X-Forwarded-For", b"X-Forwarded-Host", b"X-Forwarded-Proto")
+
+
+def _with_port(request: Any, host: bytes) -> bytes:
+    """Host with the port that a client should have told (RFC 9110 7.2): a widely used one leaves it out, and would then not
+    find what our URLs name. Where a proxy has had a hand in it, its word is taken."""
+    port = str(request.local).rpartition(":")[2]
+    told = not host or b":" in host.rpartition(b"]")[2] or port == ("443" if request.secure else "80")
+    if told or any(request.header(name) is not None for name in _BY_PROXIES):
+        return host
+    return host + b":" + port.encode()
 
 
 def _host(request: Any, host: bytes) -> str:

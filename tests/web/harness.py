@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from attrs import define, evolve, field
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
@@ -55,7 +56,7 @@ class Connection:
     """One client's connection to a door."""
 
     def __init__(self, door: Door) -> None:
-        self.transport = StringTransportWithDisconnection()
+        self.transport = StringTransportWithDisconnection(hostAddress=IPv4Address("TCP", "192.0.2.1", 80))
         channel = door.site.buildProtocol(None)
         assert isinstance(channel, DoorChannel)
         self.channel = channel

@@ -34,6 +34,15 @@ class BaseTests(SynchronousTestCase):
         self.assertEqual(Urls("/r").base(Request()), "http://127.0.0.1:8989/r")
         self.assertEqual(self.base({b"Host": b"[::1]:80"}), "http://[::1]:80/dicom-web")
 
+    def test_port_left_out(self) -> None:
+        """The port of the connection, where the client leaves it out and no proxy stands between; dicomweb-client does so."""
+        urls = Urls("/r")
+        self.assertEqual(urls.base(Request({b"Host": b"pacs"})), "http://pacs:8989/r")
+        self.assertEqual(urls.base(Request({b"Host": b"[::1]"})), "http://[::1]:8989/r")
+        self.assertEqual(urls.base(Request({b"Host": b"pacs"}, local="10.0.0.9:80")), "http://pacs/r")
+        self.assertEqual(urls.base(Request({b"Host": b"pacs"}, local="10.0.0.9:443", secure=True)), "https://pacs/r")
+        self.assertEqual(urls.base(Request({b"Host": b"pacs", b"X-Forwarded-For": b"1.2.3.4"})), "http://pacs/r")
+
     def test_malformed_host(self) -> None:
         """A Host that could smuggle something into an answer is refused."""
         for host in (b"a b", b"a/b", b'a"', b"a@b", b"a:b"):
