@@ -12,11 +12,15 @@ from dicomd.store.index import Index
 
 
 class ImmediateWorkers:
-    """Has the methods of `dicomd.workers.Workers`; results are there when the call returns. `busy` pools refuse."""
+    """Has the methods of `dicomd.workers.Workers`; results are there when the call returns.
+
+    `busy` pools refuse; `failing` is raised by the next commit, which then is none.
+    """
 
     def __init__(self, index: Index) -> None:
         self._index = index
         self.busy: set[str] = set()
+        self.failing: Exception | None = None
 
     def _admit(self, pool: str) -> None:
         if pool in self.busy:
@@ -27,6 +31,9 @@ class ImmediateWorkers:
         try:
             with self._index.batch() as connection:
                 result = succeed(self._attempt(connection, function, *arguments))
+                if self.failing is not None:
+                    failing, self.failing = self.failing, None
+                    raise failing
         except Exception:
             return fail(Failure())
         return result

@@ -14,6 +14,7 @@ from attrs import define, field, frozen
 from ..model.identifiers import InstanceKey, is_uid
 from ..model.status import ServiceError, Status, TooLarge
 from ..store import instances
+from ..store.archive import resolve
 from ..store.files import Folder
 from ..store.incoming import Claim, ElsewhereClass, Rules, Spool, Target, placed, refusal
 from ..store.index import after_commit, before_commit
@@ -155,6 +156,11 @@ class Reception:
         return await self._workers.disk_then_write(_receive, spool, chunks, self._spooled, duplicates, then=then)
 
     @property
+    def in_doubt(self) -> str:
+        """The spool file of an instance that is in place though its row may not be there, or ""."""
+        return self._spool.path if self._spool.is_placed else ""
+
+    @property
     def identity(self) -> tuple[InstanceKey | None, str, str]:
         """Key, SOP Class UID and SOP Instance UID as far as they are known."""
         header, claim = self._spool.header, self._spool.claim
@@ -188,6 +194,7 @@ def _admit(connection: Any, *, spool: Spool, arrival: Arrival, duplicates: Dupli
         admission = instances.admit(connection, arrival, duplicates, folder.is_whole)
     except ServiceError:
         folder.withdraw(files)
+        spool.is_placed = False
         raise
     taken = admission.fate in (Fate.STORED, Fate.REPLACED, Fate.RESTORED)
     if taken:
@@ -229,10 +236,10 @@ class Storage:
         """Store what was received; never raises, the outcome tells. `target`: where it must belong."""
         try:
             arrival, admission = await reception.complete(target, self._duplicates, self._committed)
-        except ServiceError as error:
-            return _refused(reception, error)
-        except OSError as error:
-            log.error("an instance could not be stored: %s", error.strerror)
+        except (ServiceError, OSError) as error:
+            if isinstance(error, OSError):
+                log.error("an instance could not be stored: %s", error.strerror)
+            await self._leave_nothing(reception)
             return _refused(reception, refusal(error))
         header = arrival.header
         return StoreOutcome(
@@ -245,9 +252,19 @@ class Storage:
             arrival.transfer_syntax_uid,
         )
 
+    async def _leave_nothing(self, reception: Reception) -> None:
+        """After a commit that failed; where this fails too, the sweep at the next start does it."""
+        if spool := reception.in_doubt:
+            try:
+                await self._workers.write(resolve, self._folder, spool)
+            except (ServiceError, OSError) as error:
+                log.warning("what was written of an instance stays until the next start: %s", error)
+
     def _committed(self, result: tuple[Arrival, Admission]) -> None:
         arrival, admission = result
         if admission.fate in (Fate.IDENTICAL, Fate.KEPT):
+            if admission.fate is Fate.KEPT:
+                log.info("instance %s kept as it is: %s sent another one", arrival.header.sop_instance_uid, arrival.sent_by)
             return
         replaced = admission.fate is not Fate.STORED
         if replaced:

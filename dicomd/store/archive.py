@@ -1,6 +1,7 @@
 """The archive on disk: store folder and index together, opened and recovered as one."""
 
 import os
+from functools import partial
 from pathlib import Path
 
 from attrs import define, field
@@ -56,16 +57,22 @@ class Archive:
         for file in connection.scalars(select(removals.c.file)).all():
             self.folder.remove(file)
         connection.execute(delete(removals))
-
-        def file_in_index(key: InstanceKey) -> str | None:
-            return connection.scalar(select(instances.c.file).where(instances.c.sop_instance_uid == key.sop_instance_uid))
-
-        self.taken_back = self.folder.sweep(_key_in, file_in_index)
+        self.taken_back = self.folder.sweep(_key_in, partial(_file_in_index, connection))
 
     def close(self) -> None:
         """Close the index, then give the lock back; the workers must have stopped."""
         self.index.close()
         self.folder.close()
+
+
+def resolve(connection: Connection, folder: Folder, spool: str) -> None:
+    """The commit of a spooled instance failed: leave nothing of it, unless the index names it after all."""
+    if os.path.exists(spool):
+        folder.resolve(spool, _key_in, partial(_file_in_index, connection))
+
+
+def _file_in_index(connection: Connection, key: InstanceKey) -> str | None:
+    return connection.scalar(select(instances.c.file).where(instances.c.sop_instance_uid == key.sop_instance_uid))
 
 
 def _key_in(path: str) -> InstanceKey | None:

@@ -184,10 +184,16 @@ def begin(connection: Connection) -> None:
 
 @contextmanager
 def writing(connection: Connection) -> Iterator[Connection]:
-    """A transaction that may write, committed when the block ends without error."""
+    """A transaction that may write, committed when the block ends without error.
+
+    An error such as a full disk can make SQLite end the transaction by itself, however the block takes it. Then nothing of it
+    is durable, and that error is raised at the end.
+    """
+    connection.info.pop("undone", None)
     cursor(connection).execute("BEGIN IMMEDIATE")
     try:
         yield connection
+        _check_open(connection)
     except BaseException:
         rollback(connection)
         raise
@@ -214,16 +220,30 @@ def rollback(connection: Connection) -> None:
 
 @contextmanager
 def savepoint(connection: Connection) -> Iterator[None]:
-    """Undo what the block did when it raises."""
+    """Undo what the block did when it raises. Outside a transaction nothing is run: it would be committed at once."""
+    _check_open(connection)
     run = cursor(connection).execute
     run("SAVEPOINT job")
     try:
         yield
-    except BaseException:
+    except BaseException as error:
+        if not _is_open(connection):
+            connection.info["undone"] = error
+            raise
         run("ROLLBACK TO job")
         run("RELEASE job")
         raise
     run("RELEASE job")
+
+
+def _is_open(connection: Connection) -> bool:
+    raw = connection.connection.driver_connection
+    return raw is not None and raw.in_transaction
+
+
+def _check_open(connection: Connection) -> None:
+    if not _is_open(connection):
+        raise connection.info.get("undone") or sqlite3.OperationalError("the transaction was undone")
 
 
 class Statement:

@@ -187,14 +187,19 @@ class Folder:
         `key_in` reads the UIDs in a file; `file_in_index` tells the file that the row of an instance names. A spool file that
         is linked nowhere is dropped; one whose file is committed loses its spool name; else it is taken back with its file.
         """
-        dropped = 0
-        for entry in list(os.scandir(os.path.join(self.root, "spool"))):
-            key = key_in(entry.path) if entry.stat().st_nlink > 1 else None
-            file = self._linked_to(entry, key) if key else None
-            if key and file and file_in_index(key) != file:
-                self.remove(file)
-                dropped += 1
-            os.unlink(entry.path)
+        spooled = [entry.path for entry in os.scandir(os.path.join(self.root, "spool"))]
+        return sum(self.resolve(path, key_in, file_in_index) for path in spooled)
+
+    def resolve(
+        self, spool: str, key_in: Callable[[str], InstanceKey | None], file_in_index: Callable[[InstanceKey], str | None]
+    ) -> bool:
+        """Settle one spool file whose commit is in doubt, as `sweep` does; whether its instance was taken back."""
+        key = key_in(spool) if os.stat(spool).st_nlink > 1 else None
+        file = self._linked_to(spool, key) if key else None
+        dropped = bool(key and file and file_in_index(key) != file)
+        if file and dropped:
+            self.remove(file)
+        os.unlink(spool)
         return dropped
 
     def drop_spool(self) -> None:
@@ -206,11 +211,11 @@ class Folder:
         """Make the names in the folder itself durable."""
         _sync(self.root)
 
-    def _linked_to(self, entry: "os.DirEntry[str]", key: InstanceKey) -> str | None:
+    def _linked_to(self, spool: str, key: InstanceKey) -> str | None:
         """Which of the files of this instance is the same as the spool file."""
         folder = os.path.dirname(file_name(key))
         for name in os.listdir(self.path(folder)) if os.path.isdir(self.path(folder)) else ():
-            if sop_instance_uid_of(name) == key.sop_instance_uid and os.path.samefile(entry.path, self.path(f"{folder}/{name}")):
+            if sop_instance_uid_of(name) == key.sop_instance_uid and os.path.samefile(spool, self.path(f"{folder}/{name}")):
                 return f"{folder}/{name}"
         return None
 

@@ -112,6 +112,8 @@ class Spool:
     # Known as soon as it was read, also when the instance is refused then.
     header: Header | None = field(init=False, default=None)
     stored_at: int = field(init=False, factory=time.time_ns)
+    # Whether a file is in place, of which nobody has decided yet that it stays.
+    is_placed: bool = field(init=False, default=False)
     _descriptor: int = field(init=False, default=-1)
     _unsynchronised: int = field(init=False, default=0)
     _digest: Any = field(init=False, factory=hashlib.sha256)
@@ -203,6 +205,7 @@ class Spool:
     def _place(self, header: Header, meta: FileMeta) -> Arrival:
         self._close()
         placed = self.folder.place(self.path, key_of(header))
+        self.is_placed = True
         return Arrival(
             header,
             meta.transfer_syntax_uid,

@@ -286,6 +286,19 @@ class CrashTests(StorageCase):
         self.assertEqual(self.rows(schema.instances)[0]["instance_number"], 2)
         self.check_consistent()
 
+    def test_a_commit_that_fails(self) -> None:
+        """As on a full disk: refused, and nothing is left, without waiting for the next start."""
+        self.store(edited())
+        before = self.files()
+        self.workers.failing = ServiceError("the storage is full", Status.OUT_OF_RESOURCES)
+        outcome = self.store(edited(SOPInstanceUID="1.2.3"))
+        self.assertEqual((outcome.status, outcome.comment), (Status.OUT_OF_RESOURCES, "the storage is full"))
+        self.assertEqual((self.files(), self.spooled()), (before, []))
+        self.workers.failing = OSError(5, "Input/output error")
+        self.assertEqual(self.store(edited(SOPInstanceUID="1.2.3")).status, Status.PROCESSING_FAILURE)
+        self.assertEqual((self.files(), self.spooled()), (before, []))
+        self.check_consistent()
+
     def test_a_refusal_undoes_its_file(self) -> None:
         """An error inside the writer is a refusal of that instance alone."""
 

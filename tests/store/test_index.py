@@ -5,6 +5,7 @@ from pathlib import Path
 from sqlalchemy import func, insert, select, text
 from twisted.trial.unittest import SynchronousTestCase
 
+from dicomd.model.status import ServiceError
 from dicomd.store import index as index_module
 from dicomd.store import schema
 from dicomd.store.dialect import Statement
@@ -43,6 +44,35 @@ class IndexTests(SynchronousTestCase):
         self.assertEqual((self.patients(), done), (0, []))
         with self.index.batch() as connection:
             self.assertEqual(index_module.known(connection), {})
+
+    def test_a_transaction_that_the_database_ended(self) -> None:
+        """A full disk, say, undoes the whole group: the neighbours fail too, and nothing runs outside a transaction."""
+        done: list[int] = []
+        insertion = Statement(insert(schema.patients).values(PATIENT))
+        outside: list[BaseException] = []
+
+        def group() -> None:
+            with self.index.batch() as connection:
+                with self.index.savepoint(connection):
+                    insertion.run(connection, PATIENT)
+                    index_module.after_commit(connection, done.append, 1)
+                try:
+                    with self.index.savepoint(connection):
+                        # Ends the transaction, as SQLite does for SQLITE_FULL and SQLITE_IOERR.
+                        connection.execute(insert(schema.patients).values(PATIENT).prefix_with("OR ROLLBACK"))
+                except Exception as error:
+                    outside.append(error)
+                try:
+                    with self.index.savepoint(connection):
+                        insertion.run(connection, {**PATIENT, "key": "2\\"})
+                except Exception as error:
+                    outside.append(error)
+
+        self.assertRaises(ServiceError, group)
+        self.assertEqual((self.patients(), done, len(outside)), (0, [], 2))
+        with self.index.batch() as connection, self.index.savepoint(connection):
+            insertion.run(connection, PATIENT)
+        self.assertEqual(self.patients(), 1)
 
     def test_a_savepoint_undoes_its_job_alone(self) -> None:
         """One refused job does not harm its neighbours in the group."""
