@@ -5,9 +5,11 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any, TextIO
 
 from attrs import define, field
+from pydicom.data import DATA_ROOT
 from twisted.internet.defer import ensureDeferred
 from twisted.internet.task import react
 
@@ -89,6 +91,12 @@ async def _import(reactor: Any, config: Config, arguments: argparse.Namespace, b
         archive.close()
 
 
+async def _palettes(reactor: Any, config: Config, arguments: argparse.Namespace, bar: Bar) -> None:
+    folder = Path(DATA_ROOT, "palettes")
+    arguments.paths = [str(path) for path in sorted(folder.glob("*.dcm"))] or [str(folder)]
+    await _import(reactor, config, arguments, bar)
+
+
 async def _verify(reactor: Any, config: Config, arguments: argparse.Namespace, bar: Bar) -> None:
     archive = Archive(config.store.path)
     archive.open_for_reading()
@@ -128,6 +136,8 @@ def _parser() -> argparse.ArgumentParser:
     importing = commands.add_parser("import", help="store the instances in folders and zip files; skip what is held")
     importing.add_argument("paths", nargs="+", metavar="PATH")
     importing.set_defaults(work=_import)
+    palettes = commands.add_parser("palettes", help="store the well-known colour palettes (PS3.6 B); skip what is held")
+    palettes.set_defaults(work=_palettes)
     verifying = commands.add_parser("verify", help="read every file and compare it with the index and its digest")
     verifying.set_defaults(work=_verify)
     reindexing = commands.add_parser("reindex", help="make the index anew from the files; work items are carried over")

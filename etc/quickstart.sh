@@ -1,6 +1,7 @@
 #!/bin/sh
 # Sets up dicomd on Debian or Ubuntu (Python >= 3.11) and runs it, or its tests.
 #   sh etc/quickstart.sh serve    the server on http://127.0.0.1:8989/dicom-web and DICOMD@127.0.0.1:11112, with sample studies
+#                                and the well-known colour palettes
 #   sh etc/quickstart.sh test     linters, types and the whole test suite
 # Installs what is missing: Debian packages (through sudo unless run as root), Python packages into ./.venv.
 set -eu
@@ -52,7 +53,8 @@ serve() {
     samples=$("$venv/bin/python" -c 'import pydicom.data as d; print(d.DATA_ROOT + "/test_files")')
     "$venv/bin/python" -m dicomd import "$samples"/CT_small.dcm "$samples"/MR_small.dcm "$samples"/examples_*.dcm \
         "$samples"/dicomdirtests/77654033 "$samples"/dicomdirtests/98892003
-    echo "Try: curl -s http://127.0.0.1:8989/dicom-web/studies"
+    "$venv/bin/python" -m dicomd palettes
+    echo "Try: curl -s http://127.0.0.1:8989/dicom-web/studies, curl -s http://127.0.0.1:8989/dicom-web/color-palettes"
     exec "$venv/bin/twistd" -n dicomd
 }
 
@@ -69,7 +71,7 @@ case ${1:-} in
     serve) serve ;;
     test) check ;;
     *)
-        sed -n 's/^# \{0,1\}//; 2,5p' "$0" >&2
+        sed -n 's/^# \{0,1\}//; 2,6p' "$0" >&2
         exit 2
         ;;
 esac

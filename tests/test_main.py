@@ -13,10 +13,12 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from dicomd.__main__ import Bar, run
+from dicomd.model.non_patient import MODELS
 from dicomd.store import schema
 from dicomd.store.archive import Archive
 from tests.archive import edited
 from tests.data import pydicom_files, shared_files
+from tests.non_patient import palettes
 
 
 class CommandCase(TestCase):
@@ -93,6 +95,20 @@ class ImportTests(CommandCase):
         for command in (["import", str(self.source)], ["reindex"]):
             self.assertEqual(await self.run_command(*command), 2)
             self.assertIn("in use by another process", self.out.getvalue())
+
+
+class PalettesTests(CommandCase):
+    async def test_once_and_again(self) -> None:
+        """All well-known palettes are stored by one command, and by a second one no more; verify and reindex know them."""
+        self.assertEqual(await self.run_command("palettes"), 0)
+        rows = self.rows(schema.instances)
+        self.assertEqual(len(rows), len(palettes()))
+        self.assertEqual({(row["sop_class_uid"], row["study_row"]) for row in rows}, {(MODELS[0].storage[0], None)})
+        self.assertEqual(await self.run_command("palettes"), 0)
+        self.assertIn(f"{len(palettes())} held already", self.out.getvalue())
+        self.assertEqual(await self.run_command("verify"), 0)
+        self.assertEqual(await self.run_command("reindex"), 0)
+        self.assertEqual(len(self.rows(schema.instances)), len(palettes()))
 
 
 class VerifyTests(CommandCase):
