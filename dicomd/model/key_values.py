@@ -52,8 +52,8 @@ def read_match(
     offset: int | None = None,
 ) -> Match:
     """The matching that these values of a key ask for; `name` is what an error calls the key."""
-    wanted = [text for value in given if (text := value.strip(" \0"))]
-    if not wanted or wanted == ["*"]:
+    wanted = [text for value in given if (text := value.strip(" \0"))] or ["*"]
+    if not all(value.strip("*") for value in wanted):
         return Universal()
     if empty and wanted == [_EMPTY]:
         return Empty()
@@ -62,6 +62,8 @@ def read_match(
     if multiple and len(wanted) > 1 and vr in MULTIPLE_VRS:
         return Every(tuple(_literal(vr, value, name) for value in wanted))
     matches = tuple(_one(vr, value, name, fuzzy, offset) for value in wanted)
+    if any(isinstance(match, Universal) for match in matches):
+        return Universal()
     return matches[0] if len(matches) == 1 else OneOf(matches)
 
 
@@ -88,7 +90,9 @@ def _literal(vr: str, value: str, name: str) -> Match:
 def _one(vr: str, value: str, name: str, fuzzy: bool, offset: int | None) -> Match:
     if vr == "PN":
         literal = _name(value, name)
-        return FuzzyName(literal, names.fuzzy_words(value[:_FUZZY_LONGEST])) if fuzzy else literal
+        if not fuzzy or not isinstance(literal, Name):
+            return literal
+        return FuzzyName(literal, names.fuzzy_words(value[:_FUZZY_LONGEST]))
     if vr == "DT":
         return _date_times(value, name, offset)
     if vr in _READERS:
@@ -111,8 +115,12 @@ def _perhaps_number(value: str) -> Number | None:
         return None
 
 
-def _name(value: str, name: str) -> Name:
-    patterns = names.split(check_wildcards(value, name))
+def _name(value: str, name: str) -> Match:
+    """A group of one asterisk, or without anything but delimiters, says nothing."""
+    first, second, third = ("" if group == "*" else group for group in names.split(check_wildcards(value, name)))
+    patterns = (first, second, third)
+    if not any(patterns):
+        return Universal()
     return Name(patterns, anywhere=not (patterns[1] or patterns[2] or value.startswith("=")))
 
 

@@ -24,6 +24,7 @@ NUMBER_VRS = frozenset({"IS", "DS", "US", "UL", "SS", "SL", "SV", "UV", "FL", "F
 TEXT_VRS = frozenset({"AE", "CS", "LO", "LT", "SH", "ST", "UC", "UR", "UT", "UN"})
 # More than anybody means, and less than what would keep a server busy
 MOST_WILDCARDS = 64
+LONGEST_PATTERN = 4096
 
 
 class Match(Protocol):
@@ -298,6 +299,9 @@ def _meets(word: names.FuzzyWord, stored: str) -> bool:
 def check_wildcards(text: str, name: str) -> str:
     """The pattern with runs of `*` made one; InvalidRequest when it has more wildcards than anybody means."""
     pattern = re.sub(r"\*{2,}", "*", text)
-    if pattern.count("*") + pattern.count("?") > MOST_WILDCARDS:
+    wildcards = pattern.count("*") + pattern.count("?")
+    if wildcards > MOST_WILDCARDS:
         raise InvalidRequest(f"{name}: more than {MOST_WILDCARDS} wildcards")
+    if wildcards and len(pattern) > LONGEST_PATTERN:
+        raise InvalidRequest(f"{name}: a pattern of more than {LONGEST_PATTERN} characters")
     return pattern

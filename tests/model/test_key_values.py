@@ -24,6 +24,10 @@ class KindTests(SynchronousTestCase):
             self.assertEqual(read(vr), Universal())
             self.assertEqual(read(vr, " ", ""), Universal())
             self.assertEqual(read(vr, "*"), Universal())
+            self.assertEqual(read(vr, "*", "***"), Universal())
+        for name in ("^^", "=", "=*", "*==*", "**"):
+            self.assertEqual(read("PN", name), Universal())
+            self.assertEqual(read("PN", name, fuzzy=True), Universal())
 
     def test_by_vr(self) -> None:
         """Each VR has its kinds."""
@@ -73,6 +77,7 @@ class KindTests(SynchronousTestCase):
         """What would only keep a server busy is refused; runs of asterisks count once."""
         self.assertRaises(InvalidRequest, read, "LO", "*a" * 1000)
         self.assertRaises(InvalidRequest, read, "PN", "?" * 1000)
+        self.assertRaises(InvalidRequest, read, "LO", "a" * 5000 + "*")
         self.assertEqual(read("LO", "a" + "*" * 1000), Wildcard("a*"))
 
 
