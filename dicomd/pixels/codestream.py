@@ -30,6 +30,8 @@ def size(data: bytes) -> Size:
             return _jpeg2000(data, data.index(b"\xff\x4f\xff\x51") + 4)
         if data[:2] == b"\xff\x0a":
             return _jpeg_xl(data)
+        if data[:12] == b"\0\0\0\x0cJXL \r\n\x87\n":
+            return _jpeg_xl(_boxed(data))
     except (struct.error, IndexError, ValueError):
         raise Undecodable("the header of the compressed frame is cut off") from None
     raise Undecodable("the frame does not begin like any known compressed stream")
@@ -70,6 +72,19 @@ def _jpeg2000(data: bytes, position: int) -> Size:
 
 
 _RATIOS = ((1, 1), (1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
+
+
+def _boxed(data: bytes) -> bytes:
+    """The beginning of the code stream in an ISO/IEC 18181-2 container, which recompressed JPEG needs."""
+    position = 12
+    while True:
+        length, kind = struct.unpack_from(">I4s", data, position)
+        if kind in (b"jxlc", b"jxlp"):
+            start = position + (8 if kind == b"jxlc" else 12)
+            return data[start : start + 64]
+        if length < 8:
+            raise Undecodable("the container of the compressed frame is damaged")
+        position += length
 
 
 def _jpeg_xl(data: bytes) -> Size:

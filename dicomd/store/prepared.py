@@ -18,7 +18,7 @@ from ..model.non_patient import BY_STORAGE
 from ..model.status import MalformedDataset
 from ..wire import metadata
 from ..wire.decoding import PIXEL_DATA, BulkData
-from ..wire.elements import UNDEFINED, actual_layout, element_at, layout_of, scan
+from ..wire.elements import DEFLATED, UNDEFINED, actual_layout, element_at, layout_of, scan
 from .dialect import Statement, insert
 from .retrieval import StoredInstance
 from .schema import instances, prepared
@@ -77,9 +77,29 @@ def describe(found: StoredInstance, *, inline_threshold: int = 1024, small: int 
 
 
 def _read(data: bytes | memoryview, offset: int, syntax: str, resource: str, threshold: int) -> Description:
-    attributes, bulk, inflated = metadata.read(data, offset, syntax, resource, inline_threshold=threshold)
+    try:
+        attributes, bulk, inflated = metadata.read(data, offset, syntax, resource, inline_threshold=threshold)
+    except MalformedDataset:
+        # What follows the pixel data may be garbage: the data set is complete without it.
+        end = None if syntax == DEFLATED else _end_of_pixels(data, offset, syntax)
+        if end is None:
+            raise
+        attributes, bulk, inflated = metadata.read(data[:end], offset, syntax, resource, inline_threshold=threshold)
     attributes["00083002"] = {"vr": "UI", "Value": [syntax]}
     return Description(dict(sorted(attributes.items())), bulk, inflated)
+
+
+def _end_of_pixels(data: bytes | memoryview, offset: int, syntax: str) -> int | None:
+    """Where the element behind the pixel data would begin; None when there are no sound pixel data."""
+    form = actual_layout(data, offset, layout_of(syntax))
+    try:
+        for tag, _vr, start, length in scan(data, offset, explicit=form.explicit, little=form.little):
+            if tag in PIXEL_DATA:
+                end = start + length
+                return end + 8 if bytes(data[end : end + 8]) == _DELIMITER else end
+    except MalformedDataset:
+        pass
+    return None
 
 
 def _read_large(file: int, view: memoryview, offset: int, syntax: str, resource: str, threshold: int) -> Description:

@@ -76,6 +76,7 @@ class DecodeTests(SynchronousTestCase):
             "jpeg-extended/JPGExtended.dcm",
             "jpeg-progressive/CTImage.dcm_JPEGProcess10_12TransferSyntax_1.2.840.10008.1.2.4.55.dcm",
             "jpeg-xl/rgb8_lossless_110.dcm",
+            "jpeg-xl/will-jxl.dcm",
             "encapsulated-uncompressed/mono12.dcm",
         ):
             found = samples.pixels(data.shared(f"transfer-syntaxes/{name}"))

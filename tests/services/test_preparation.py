@@ -138,6 +138,18 @@ class DescribeTests(ArchiveCase):
             small, large = prepared.describe(found), prepared.describe(found, small=0)
             self.assertEqual((small.attributes, small.bulk), (large.attributes, large.bulk), name)
 
+    def test_garbage_behind_the_pixels(self) -> None:
+        """What is no element behind the pixel data does not keep the rest from being understood."""
+        outcome = self.store(edited("MR_small.dcm") + b"garbage that is no element" * 9)
+        assert outcome.key is not None
+        key = outcome.key
+        with self.archive.index.reader() as connection:
+            found = retrieval.find(
+                connection, self.archive.folder, key.study_instance_uid, key.series_instance_uid, key.sop_instance_uid
+            )
+        assert found is not None
+        self.assertEqual(prepared.describe(found).bulk["7FE00010"].length, 8192)
+
     def test_behind_the_pixels(self) -> None:
         """Elements behind encapsulated pixel data are found as well."""
         dataset = data.pydicom_file("MR_small_RLE.dcm")
