@@ -6,7 +6,6 @@ The index itself says what is missing, so nothing is lost by a crash and the mem
 import logging
 import os
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from attrs import define, field
@@ -154,12 +153,15 @@ def _frames(found: StoredInstance, described: Description) -> bytes:
         length=_UNDEFINED if bulk.encapsulated else bulk.length,
     )
     try:
-        if described.inflated:
+        if described.inflated or not bulk.encapsulated:
             return make(lambda _offset, _size: b"").pack()
-        with Path(found.path).open("rb") as file:
+        file = os.open(found.path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
             table = described.bulk.get(_EXTENDED_OFFSET_TABLE)
-            offsets = os.pread(file.fileno(), table.length, table.offset) if table else b""
-            return make(lambda offset, size: os.pread(file.fileno(), size, offset), extended_offset_table=offsets).pack()
+            offsets = os.pread(file, table.length, table.offset) if table else b""
+            return make(lambda offset, size: os.pread(file, size, offset), extended_offset_table=offsets).pack()
+        finally:
+            os.close(file)
     except Undecodable as error:
         log.info("instance %s: %s", found.key.sop_instance_uid, error.comment)
         return b""
