@@ -10,6 +10,11 @@ TEST = [
     "dicomweb-client>=0.60",
     "requests>=2.31",
     "schemathesis>=4.0",
+    # pydicom's decoders, which ours are compared with.
+    "pylibjpeg>=2.0",
+    "pylibjpeg-openjpeg>=2.4",
+    "pylibjpeg-rle>=2.1",
+    "python-gdcm>=3.0.24",
 ]
 
 setup(
@@ -38,12 +43,8 @@ setup(
         "numpy>=1.26",
         "pillow>=10.3",
         "reportlab>=4.2",
-        "imagecodecs>=2025.3",
-        "pylibjpeg>=2.0",
-        "pylibjpeg-openjpeg>=2.4",
-        "pylibjpeg-rle>=2.1",
-        "python-gdcm>=3.0.24",
+        "imagecodecs>=2026.3",
         "pyjpegls>=1.4",
     ],
-    extras_require={"test": TEST, "gpl-codecs": ["pylibjpeg-libjpeg>=2.3"]},
+    extras_require={"test": TEST},
 )
