@@ -1,13 +1,14 @@
 """C-STORE sub-operations of C-GET and C-MOVE: an instance over an association, and the counts (PS3.4 C.4.2.2, C.4.3.2)."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 
 from attrs import define, field, frozen
 from twisted.internet.defer import DeferredLock, ensureDeferred
 from twisted.logger import Logger
 
 from ..model.status import ServiceError, Status
-from ..services.transfers import Plan, StoredInstance, Transfers
+from ..services.transfers import Plan, StoredInstance, Transfers, is_small
 from ..wire.messages import Command, CommandField
 from ..wire.negotiation import Context
 from .association import Association, AssociationEnded
@@ -16,6 +17,10 @@ log = Logger()
 
 # Failed SOP Instance UID List has a limit for the sake of memory; the counts have none.
 LONGEST_FAILED_LIST = 20000
+# Small instances are read together, which spares most of the ways into another thread and back.
+MOST_TOGETHER = 16
+BYTES_TOGETHER = 1 << 20
+_NO_SYNTAX = "the receiver takes it in no transfer syntax that can be had"
 
 
 @frozen
@@ -77,15 +82,35 @@ class Outlet:
     transfers: Transfers
     originator: Originator = Originator()
     priority: int = 0
+    _contexts: dict[tuple[str, str], Context | None] = field(factory=dict, init=False)
 
-    async def prepare(self, instance: StoredInstance) -> "Prepared":
-        """Choose the context and get the data set; what makes it impossible is kept for `send`."""
-        context = self._context(instance)
-        if context is None:
-            status, reason = Status.SOP_CLASS_NOT_SUPPORTED, "the receiver takes it in no transfer syntax that can be had"
-            return Prepared(instance, refusal=ServiceError(reason, status))
+    async def prepare(self, group: Sequence[StoredInstance]) -> list["Prepared"]:
+        """Choose contexts and get data sets; what makes one impossible is kept for `send`."""
+        contexts = [self._context(instance) for instance in group]
+        together = [one for one, context in zip(group, contexts, strict=True) if self._is_plain(one, context)]
+        read = iter(await self.transfers.read(together))
+        prepared = []
+        for instance, context in zip(group, contexts, strict=True):
+            if context is None:
+                prepared.append(Prepared(instance, refusal=ServiceError(_NO_SYNTAX, Status.SOP_CLASS_NOT_SUPPORTED)))
+            elif self._is_plain(instance, context):
+                data = next(read)
+                refused = data if isinstance(data, ServiceError) else None
+                prepared.append(Prepared(instance, context, b"" if isinstance(data, ServiceError) else data, refused))
+            else:
+                prepared.append(await self._prepare_alone(instance, context))
+        return prepared
+
+    @staticmethod
+    def _is_plain(instance: StoredInstance, context: Context | None) -> bool:
+        """Whether it is small and is sent as it is."""
+        return context is not None and context.transfer_syntax == instance.transfer_syntax_uid and is_small(instance)
+
+    async def _prepare_alone(self, instance: StoredInstance, context: Context) -> "Prepared":
+        if context.transfer_syntax == instance.transfer_syntax_uid:
+            return Prepared(instance, context, self.transfers.chunks(instance))
         try:
-            return Prepared(instance, context, await self._data(instance, context))
+            return Prepared(instance, context, await self.transfers.transcoder.transcode(instance, context.transfer_syntax))
         except ServiceError as error:
             return Prepared(instance, refusal=error)
 
@@ -104,14 +129,15 @@ class Outlet:
 
     def _context(self, instance: StoredInstance) -> Context | None:
         """As stored, else the best that the transcoder makes."""
-        by_syntax = {context.transfer_syntax: context for context in self.association.contexts_for(instance.sop_class_uid)}
-        syntaxes = (instance.transfer_syntax_uid, *self.transfers.transcoder.targets(instance.transfer_syntax_uid))
-        return next((by_syntax[syntax] for syntax in syntaxes if syntax in by_syntax), None)
+        kind = (instance.sop_class_uid, instance.transfer_syntax_uid)
+        if kind not in self._contexts:
+            self._contexts[kind] = self._choose(*kind)
+        return self._contexts[kind]
 
-    async def _data(self, instance: StoredInstance, context: Context) -> bytes | AsyncGenerator[bytes, None]:
-        if context.transfer_syntax == instance.transfer_syntax_uid:
-            return await self.transfers.read(instance)
-        return await self.transfers.transcoder.transcode(instance, context.transfer_syntax)
+    def _choose(self, sop_class_uid: str, transfer_syntax_uid: str) -> Context | None:
+        by_syntax = {context.transfer_syntax: context for context in self.association.contexts_for(sop_class_uid)}
+        syntaxes = (transfer_syntax_uid, *self.transfers.transcoder.targets(transfer_syntax_uid))
+        return next((by_syntax[syntax] for syntax in syntaxes if syntax in by_syntax), None)
 
     def _command(self, instance: StoredInstance) -> Command:
         return Command(
@@ -135,35 +161,48 @@ class Prepared:
 
 
 class Work:
-    """The instances of a plan, handed out one by one to one or several outlets; memory does not grow with their number."""
+    """The instances of a plan, handed out to one or several outlets; memory does not grow with their number."""
 
     def __init__(self, transfers: Transfers, plan: Plan, counts: Counts, goes_on: Callable[[], bool]) -> None:
         self.counts = counts
         self.goes_on = goes_on
-        self._source = transfers.instances(plan)
-        self._returned: list[StoredInstance] = []
+        self._pages = transfers.pages(plan)
+        self._ready: deque[StoredInstance] = deque()
         self._turn = DeferredLock()
 
-    async def take(self) -> StoredInstance | None:
-        """The next one; None when there are no more or the work is to stop."""
-        if not self.goes_on():
-            return None
-        if self._returned:
-            return self._returned.pop()
+    async def take(self) -> list[StoredInstance]:
+        """Some that come next, few enough to be in memory together; none when all are given out or the work is to stop."""
+        if not self._ready:
+            await self._fill()
+        group: list[StoredInstance] = []
+        size = 0
+        while self._ready and self.goes_on() and len(group) < MOST_TOGETHER:
+            size += self._ready[0].size
+            if group and size > BYTES_TOGETHER:
+                break
+            group.append(self._ready.popleft())
+        return group
+
+    async def _fill(self) -> None:
         await self._turn.acquire()
         try:
-            return await anext(self._source, None)
+            while not self._ready and self.goes_on():
+                page = await anext(self._pages, None)
+                if page is None:
+                    return
+                self._ready.extend(page)
         finally:
             self._turn.release()
 
-    def give_back(self, instance: StoredInstance) -> None:
-        """It could not be tried."""
-        self._returned.append(instance)
+    def give_back(self, instances: Iterable[StoredInstance]) -> None:
+        """They could not be tried."""
+        self._ready.extendleft(instances)
 
     async def give_up(self, reason: str) -> None:
         """Nobody is left to do it: what remains has failed. So has what was deleted meanwhile."""
-        while (instance := await self.take()) is not None:
-            self.counts.note(instance.key.sop_instance_uid, Status.PROCESSING_FAILURE, reason)
+        while group := await self.take():
+            for instance in group:
+                self.counts.note(instance.key.sop_instance_uid, Status.PROCESSING_FAILURE, reason)
         if self.goes_on():
             self.counts.failed, self.counts.remaining = self.counts.failed + self.counts.remaining, 0
 
@@ -171,25 +210,26 @@ class Work:
 async def drain(outlet: Outlet, work: Work, after_each: Callable[[], Awaitable[None]]) -> None:
     """Send what there is, until nothing is left or the association is lost (`AssociationEnded`).
 
-    While the receiver is busy with one instance, the next one is read.
+    While the receiver is busy with some instances, the next ones are read.
     """
-    current = await _next(outlet, work)
-    while current is not None and work.goes_on():
+    group = await _next(outlet, work)
+    while group:
         following = ensureDeferred(_next(outlet, work))
-        uid = current.instance.key.sop_instance_uid
-        try:
-            status, reason = await outlet.send(current)
-        except AssociationEnded:
-            work.counts.note(uid, Status.PROCESSING_FAILURE, "the association was lost")
-            unsent = await following
-            if unsent is not None:
-                work.give_back(unsent.instance)
-            raise
-        work.counts.note(uid, status, reason)
-        await after_each()
-        current = await following
+        for position, current in enumerate(group):
+            if not work.goes_on():
+                return
+            uid = current.instance.key.sop_instance_uid
+            try:
+                status, reason = await outlet.send(current)
+            except AssociationEnded:
+                work.counts.note(uid, Status.PROCESSING_FAILURE, "the association was lost")
+                work.give_back(one.instance for one in (*group[position + 1 :], *await following))
+                raise
+            work.counts.note(uid, status, reason)
+            await after_each()
+        group = await following
 
 
-async def _next(outlet: Outlet, work: Work) -> Prepared | None:
-    instance = await work.take()
-    return None if instance is None else await outlet.prepare(instance)
+async def _next(outlet: Outlet, work: Work) -> list[Prepared]:
+    group = await work.take()
+    return await outlet.prepare(group) if group else []

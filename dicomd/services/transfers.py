@@ -19,9 +19,9 @@ from ..store.retrieval import StoredInstance
 from ..store.transfers import Plan
 from ..workers import Workers
 
-__all__ = ["Plan", "StoredInstance", "Transcoder", "Transfers"]
+__all__ = ["Plan", "StoredInstance", "Transcoder", "Transfers", "is_small"]
 
-# Data sets up to this size are read at once, larger ones in steps of this size.
+# Instances up to this size are read at once, larger ones in steps of this size.
 STEP = 512 * 1024
 _PAGE = 200
 
@@ -60,20 +60,18 @@ class Transfers:
         """What is to be sent."""
         return await self._workers.read(transfers.plan, wanted)
 
-    async def instances(self, plan: Plan) -> AsyncIterator[StoredInstance]:
+    async def pages(self, plan: Plan) -> AsyncIterator[list[StoredInstance]]:
         """The instances of a plan; memory does not grow with their number."""
         for start in range(0, len(plan.rows), _PAGE):
             rows: array[int] = plan.rows[start : start + _PAGE]
-            for instance in await self._workers.read(transfers.page, self._folder, rows):
-                yield instance
+            yield await self._workers.read(transfers.page, self._folder, rows)
 
-    async def read(self, instance: StoredInstance) -> bytes | AsyncGenerator[bytes, None]:
-        """The data set as it is stored: all of a small one, else chunk by chunk. Raises `ServiceError`."""
-        if instance.size - instance.dataset_offset <= STEP:
-            return await self._workers.disk(_read_all, instance)
-        return self._chunks(instance)
+    async def read(self, instances: Sequence[StoredInstance]) -> list[bytes | ServiceError]:
+        """The data sets of small instances as they are stored, read in one go; or why one cannot be had."""
+        return await self._workers.disk(_read_all, instances) if instances else []
 
-    async def _chunks(self, instance: StoredInstance) -> AsyncGenerator[bytes, None]:
+    async def chunks(self, instance: StoredInstance) -> AsyncGenerator[bytes, None]:
+        """The data set as it is stored, step by step. Raises `ServiceError`."""
         file = await self._workers.disk(_open, instance)
         try:
             for offset in range(instance.dataset_offset, instance.size, STEP):
@@ -95,18 +93,36 @@ def _open(instance: StoredInstance) -> int:
 
 
 def _read(file: int, offset: int, length: int) -> bytes:
-    data = os.pread(file, length, offset)
+    try:
+        data = os.pread(file, length, offset)
+    except OSError:
+        raise _damaged() from None
     if len(data) != length:
         raise _damaged()
     return data
 
 
-def _read_all(instance: StoredInstance) -> bytes:
+def _read_all(instances: Sequence[StoredInstance]) -> list[bytes | ServiceError]:
+    found: list[bytes | ServiceError] = []
+    for instance in instances:
+        try:
+            found.append(_read_one(instance))
+        except ServiceError as error:
+            found.append(error)
+    return found
+
+
+def _read_one(instance: StoredInstance) -> bytes:
     file = _open(instance)
     try:
         return _read(file, instance.dataset_offset, instance.size - instance.dataset_offset)
     finally:
         os.close(file)
+
+
+def is_small(instance: StoredInstance) -> bool:
+    """Whether an instance is read at once, together with others."""
+    return instance.size <= STEP
 
 
 def _damaged() -> ServiceError:

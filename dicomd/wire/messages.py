@@ -4,9 +4,10 @@ A data set is never held here: its fragments pass through as they come. Writing 
 """
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import IntEnum
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 from attrs import define
@@ -192,9 +193,17 @@ def _tags_bytes(value: tuple[int, ...]) -> bytes:
 
 
 _WRITE: dict[str, Callable[[Any], bytes]] = {"UI": _uid_bytes, "AE": _text_bytes, "LO": _text_bytes, "AT": _tags_bytes}
-_WRITERS = tuple((element, name, _WRITE.get(vr)) for element, vr, name in _ELEMENTS if vr != "DS")
-_BEFORE_TYPE = tuple(row for row in _WRITERS if row[0] < 0x0800)
-_AFTER_TYPE = tuple(row for row in _WRITERS if row[0] > 0x0800)
+_Rows = tuple[Callable[[Command], tuple[Any, ...]], tuple[tuple[int, Callable[[Any], bytes] | None], ...]]
+
+
+def _rows(elements: Iterable[tuple[int, str, str]]) -> _Rows:
+    """What reads the values of these elements, all at once, and what writes them."""
+    chosen = tuple(elements)
+    return attrgetter(*[name for _, _, name in chosen]), tuple((element, _WRITE.get(vr)) for element, vr, _ in chosen)
+
+
+_BEFORE_TYPE = _rows(row for row in _ELEMENTS if row[0] < 0x0800)
+_AFTER_TYPE = _rows(row for row in _ELEMENTS if row[0] > 0x0800)
 
 
 def encode_command(command: Command) -> bytes:
@@ -222,10 +231,10 @@ def encode_response(command_field: int, message_id: int, sop_class_uid: str, has
     return before + _US.pack(message_id) + after
 
 
-def _write(pieces: list[bytes], command: Command, rows: tuple[tuple[int, str, Callable[[Any], bytes] | None], ...]) -> None:
-    for element, name, write in rows:
-        value = getattr(command, name)
-        if value is None or value == "" or value == ():
+def _write(pieces: list[bytes], command: Command, rows: _Rows) -> None:
+    values, writers = rows
+    for value, (element, write) in zip(values(command), writers, strict=True):
+        if not value and (value is None or value == "" or value == ()):
             continue
         if write is None:
             pieces.append(_SHORT.pack(0, element, 2, value))
