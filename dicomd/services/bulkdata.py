@@ -67,7 +67,7 @@ class Bulk:
         """The value that a URL names; raises `NoSuchInstance` or `Damaged`."""
         found = await self._workers.read(retrieval.find, self._folder, study, series, instance)
         if found is None:
-            raise NoSuchInstance("there is no such instance")
+            raise await self._workers.read(retrieval.absent, study, series, instance)
         made = await self._preparation.one(found)
         place = _places(made).get(path.upper())
         if place is None:

@@ -88,7 +88,7 @@ class Frames:
         since = self._tables.now
         found, made = await self._workers.read(self._find, study, series, instance)
         if found is None:
-            raise NoSuchInstance("there is no such instance")
+            raise await self._workers.read(retrieval.absent, study, series, instance)
         table = table_of(made if made is not None else await self._preparation.one(found))
         if table is None:
             raise NoSuchInstance("the instance has no frames")

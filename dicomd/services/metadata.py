@@ -13,7 +13,7 @@ from ..workers import Workers
 from .cache import StudyCache
 from .hub import EventHub
 from .preparation import Preparation
-from .retrieve import PAGE, nothing
+from .retrieve import PAGE, damage
 
 # What turns the JSON objects of instances into a piece of an answer, run in a worker: (objects, first piece, last piece).
 Assemble = Callable[[Sequence[bytes], bool, bool], bytes]
@@ -59,7 +59,7 @@ class Metadata:
             content = await self._workers.disk(assemble, [each for each in made if each], True, not selection.following)
         left_out = made.count(b"")
         if left_out == len(made):
-            raise nothing(selection.page, series, instance)
+            raise damage() if selection.page else await self._workers.read(retrieval.absent, study, series, instance)
         assembled = Assembled(content, selection.tag, left_out, selection.following)
         if form is not None and not left_out and not selection.following:
             self._cache.put(study, key, assembled, len(content), since)

@@ -10,9 +10,9 @@ from typing import Any
 from attrs import define
 
 from ..model.content import FileRange
-from ..model.status import Damaged, NoSuchInstance
+from ..model.status import Damaged
 from ..store.files import Folder
-from ..store.retrieval import Selection, StoredInstance, choose, pages, verified
+from ..store.retrieval import Selection, StoredInstance, absent, choose, pages, verified
 from ..workers import Workers
 
 __all__ = ["SMALL", "Retrieve", "Selection", "StoredInstance"]
@@ -42,7 +42,9 @@ class Retrieve:
         selection = await self._workers.read(self._choose, study, series, instance)
         report(selection.damaged)
         if not selection.page:
-            raise nothing(selection.damaged, series, instance)
+            if selection.damaged:
+                raise damage()
+            raise await self._workers.read(absent, study, series, instance)
         return selection
 
     def _choose(self, connection: Any, study: str, series: str, instance: str) -> Selection:
@@ -71,8 +73,6 @@ def report(damaged: Iterable[StoredInstance]) -> None:
         log.error("instance %s: its file is missing or has not the size it was stored with", found.key.sop_instance_uid)
 
 
-def nothing(damaged: Sequence[StoredInstance], series: str, instance: str) -> NoSuchInstance | Damaged:
-    """Why a selection is empty."""
-    if damaged:
-        return Damaged("the stored file is missing or damaged")
-    return NoSuchInstance(f"there is no such {'instance' if instance else 'series' if series else 'study'}")
+def damage() -> Damaged:
+    """There is something, but nothing of it can be delivered."""
+    return Damaged("the stored file is missing or damaged")

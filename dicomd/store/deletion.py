@@ -11,6 +11,7 @@ from attrs import field, frozen
 from sqlalchemy import Connection, delete, insert, select
 
 from ..model.identifiers import InstanceKey
+from . import dialect, schema
 from . import instances as rows
 from .files import Folder
 from .header import Header
@@ -78,6 +79,8 @@ def remove(connection: Connection, target: Target, left: Sequence[Header]) -> li
         connection.execute(delete(instances).where(instances.c.id.in_(numbers)))
     if target.study_instance_uid:
         _tidy(connection, target.study_instance_uid, left)
+    uid = target.sop_instance_uid or target.series_instance_uid or target.study_instance_uid
+    connection.execute(dialect.insert(schema.deleted).values(uid=uid).on_conflict_do_nothing())
     known(connection).clear()
     return deleted
 

@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from attrs import evolve, field, frozen
-from sqlalchemy import BindParameter, Connection, Select, bindparam, select
+from sqlalchemy import BindParameter, Column, Connection, Select, bindparam, select
 
 from ..model.identifiers import InstanceKey
+from ..model.status import Gone, NoSuchInstance
+from . import schema
 from .dialect import Statement
 from .files import Folder
 from .schema import instances, series, studies
@@ -124,6 +126,22 @@ def choose(connection: Connection, folder: Folder, study: str, series: str = "",
         return Selection(page, tag=_tag(each.digest for each in page))
     every = (_ALL_OF_SERIES if series else _ALL_OF_STUDY).run(connection, values).fetchall()
     return Selection(page, following=array("q", [row for row, _ in every[most:]]), tag=_tag(digest for _, digest in every))
+
+
+def absent(connection: Connection, study: str, series: str = "", instance: str = "") -> NoSuchInstance:
+    """Why a study, series or instance is not there: it was deleted, by itself or with what it belonged to, or never known."""
+    what = "instance" if instance else "series" if series else "study"
+    named = [uid for uid in (study, series, instance) if uid]
+    deleted = set(connection.scalars(select(schema.deleted.c.uid).where(schema.deleted.c.uid.in_(named))))
+    with_study = study in deleted and not _holds(connection, studies.c.study_instance_uid, study)
+    with_series = series in deleted and not _holds(connection, schema.series.c.series_instance_uid, series)
+    if named[-1] in deleted or with_study or with_series:
+        return Gone(f"the {what} has been deleted")
+    return NoSuchInstance(f"there is no such {what}")
+
+
+def _holds(connection: Connection, column: "Column[str]", uid: str) -> bool:
+    return connection.scalar(select(column).where(column == uid).limit(1)) is not None
 
 
 def pages(connection: Connection, folder: Folder, rows: Sequence[int]) -> Selection:

@@ -144,6 +144,9 @@ names = Table(
 # Files that no row refers to any more, noted in the transaction that made them obsolete, until they are gone.
 removals = Table("removals", metadata, Column("file", String, primary_key=True))
 
+# UIDs of studies, series and instances that were deleted as such: they are gone, not unknown (PS3.18 8.5.1, 410).
+deleted = Table("deleted", metadata, Column("uid", String, primary_key=True))
+
 # The order in which searches answer: newest study first.
 Index(
     "studies_newest_first",

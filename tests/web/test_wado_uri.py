@@ -121,6 +121,16 @@ class DeleteTests(UriCase):
             self.store(self.content)
             self.assertEqual(self.get(path, "*/*").status, 200)
             self.assertEqual(self.get(path, method="DELETE").status, 204)
-            self.assertEqual(self.get(path, "*/*").status, 404)
+            self.assertEqual(self.get(path, "*/*").status, 410)
             self.assertEqual(list(self.root.glob("studies/*/*/*.dcm")), [])
             self.assertEqual(self.get(path, method="DELETE").status, 404)
+
+    def test_gone(self) -> None:
+        """What went with its study is gone too; what was never there is unknown; what is stored again is there."""
+        path = "/studies/1.2.3/series/1.2.3.4/instances/1.2.3.4.5"
+        self.get("/studies/1.2.3", method="DELETE")
+        self.assertEqual(self.get(path, "*/*").status, 410)
+        self.assertEqual(self.get("/studies/1.2.9", "*/*").status, 404)
+        self.store(self.content)
+        self.assertEqual(self.get(path, "*/*").status, 200)
+        self.assertEqual(self.get("/studies/1.2.3/series/1.2.3.4/instances/1.9", "*/*").status, 404)
