@@ -84,7 +84,7 @@ async def _import(reactor: Any, config: Config, arguments: argparse.Namespace, b
         rules = Rules(classes, store.max_instance_bytes, store.min_free_bytes, strict)
         storage = Storage(workers, archive.folder, EventHub(), rules, Duplicates(store.duplicates))
         try:
-            await maintenance.import_files(storage, workers, arguments.paths, bar)
+            await maintenance.import_files(storage, workers, archive.folder, arguments.paths, bar)
         finally:
             workers.stop(timeout=60)
     finally:

@@ -43,6 +43,7 @@ class Progress(Protocol):
 class _Import:
     storage: Storage
     workers: Workers
+    folder: Folder
     progress: Progress
     files: Iterator[SourceFile]
 
@@ -59,7 +60,7 @@ class _Import:
         probe = await self.workers.disk(sources.probe, source)
         if probe is None:
             return "not DICOM"
-        if await self.workers.read(instances.digest_of, probe.sop_instance_uid) == probe.digest:
+        if await self.workers.read(instances.holds, self.folder, probe.sop_instance_uid, probe.digest):
             return "held already"
         reception = self.storage.begin(Source("IMPORT", "import"))
         file: IO[bytes] = await self.workers.disk(source.open)
@@ -75,12 +76,12 @@ class _Import:
         return "held already" if outcome.fate in (Fate.IDENTICAL, Fate.KEPT) else outcome.fate.value
 
 
-async def import_files(storage: Storage, workers: Workers, paths: Iterable[str], progress: Progress) -> None:
+async def import_files(storage: Storage, workers: Workers, folder: Folder, paths: Iterable[str], progress: Progress) -> None:
     """Store every instance in folders and zip files; what is held already is skipped. Raises `NoSuchSource`."""
     found = await workers.disk(lambda: list(sources.find(paths)))
     progress.begin(len(found))
     files = iter(found)
-    for running in [start(_Import(storage, workers, progress, files).run()) for _ in range(_AT_ONCE)]:
+    for running in [start(_Import(storage, workers, folder, progress, files).run()) for _ in range(_AT_ONCE)]:
         await running
 
 

@@ -16,6 +16,7 @@ from ..model.keys import COLUMNS, Level
 from ..model.status import InvalidRequest, ServiceError, Status
 from . import fragments, name_index
 from .dialect import Statement
+from .files import Folder
 from .header import Header
 from .index import known
 from .name_index import Owner
@@ -371,10 +372,13 @@ def _replace(connection: Connection, arrival: Arrival, row: int, before: int) ->
     known(connection).clear()
 
 
-def digest_of(connection: Connection, sop_instance_uid: str) -> bytes | None:
-    """The digest of what is held under a SOP Instance UID."""
+def holds(connection: Connection, folder: Folder, sop_instance_uid: str, digest: bytes) -> bool:
+    """Whether this very content is held, in a whole file."""
     found = _FIND_INSTANCE.run(connection, {"sop_instance_uid": sop_instance_uid}).fetchone()
-    return None if found is None else bytes(found[1])
+    if found is None:
+        return False
+    _, held, file, _, size, _ = found
+    return bool(held == digest) and folder.is_whole(file, size)
 
 
 def forget_removals(connection: Connection, files: Sequence[str]) -> None:
