@@ -17,7 +17,7 @@ from dicomd.model.keys import COLUMNS, Level
 from dicomd.model.query import from_identifier, from_parameters
 from dicomd.store import finding
 from dicomd.store.files import Folder
-from dicomd.store.header import Header
+from dicomd.store.header import Header, header_of
 from dicomd.store.index import Index
 from dicomd.store.instances import Arrival, Duplicates, admit
 from dicomd.store.plans import plan
@@ -63,7 +63,7 @@ def header(study: int, instance: int, series: int) -> Header:
         "columns": 512,
         "bits_allocated": 16,
     }
-    return Header(values)
+    return header_of(values)
 
 
 def arrivals(instances: int) -> Iterator[Arrival]:

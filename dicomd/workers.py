@@ -256,6 +256,8 @@ class Writer:
             self._completions.add(self._commit(group))
 
     def _commit(self, jobs: list[_Job]) -> list[tuple[_Job, Any]]:
+        if len(jobs) == 1:
+            return [(jobs[0], self._commit_one(jobs[0]))]
         results: list[tuple[_Job, Any]] = []
         try:
             with self._transactions.batch() as connection:
@@ -265,6 +267,14 @@ class Writer:
             failure = Failure()
             return [(job, failure) for job in jobs]
         return results
+
+    def _commit_one(self, job: _Job) -> Any:
+        """A job alone needs no savepoint: what it did is undone with the transaction."""
+        try:
+            with self._transactions.batch() as connection:
+                return job.function(connection, *job.arguments)
+        except BaseException:  # noqa: BLE001 - handed to whoever awaits the job
+            return Failure()
 
     def _attempt(self, connection: Any, job: _Job) -> Any:
         try:

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
 from dicomd.model.keys import COLUMNS
-from dicomd.store.header import Header
+from dicomd.store.header import header_of
 from dicomd.store.instances import Arrival, Duplicates, admit
 from dicomd.store.schema import is_number
 from tests.daemon import Daemon, run
@@ -23,7 +23,9 @@ def _admit_many(connection: Any, instances: int) -> None:
     for number in range(instances):
         values = {column.name: None if is_number(column) else "" for column in COLUMNS}
         values |= {"study_instance_uid": "1.2.1", "series_instance_uid": "1.2.1.1", "sop_instance_uid": f"1.2.1.1.{number}"}
-        admit(connection, Arrival(Header(values), "1.2.840.10008.1.2.1", f"{number}.dcm", 0, 0, b"", number), Duplicates.REPLACE)
+        admit(
+            connection, Arrival(header_of(values), "1.2.840.10008.1.2.1", f"{number}.dcm", 0, 0, b"", number), Duplicates.REPLACE
+        )
 
 
 class ClientTests(DoorCase):

@@ -82,7 +82,9 @@ def failure(error: BaseException) -> BaseException:
 
 def cursor(connection: Connection) -> Any:
     """A cursor of the database driver itself, for statements that run thousands of times a second."""
-    return connection.connection.cursor()
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    return driver.cursor()
 
 
 # Every three characters of the names in a study, for wildcard keys that begin with an asterisk; names go with their owner.

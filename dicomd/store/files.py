@@ -13,6 +13,7 @@ spool name goes. So after a crash every file in question is named by the spool: 
 import contextlib
 import fcntl
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import count
 from pathlib import Path
@@ -22,6 +23,7 @@ from attrs import define, field, frozen
 from ..model.identifiers import InstanceKey
 
 _REMEMBERED = 5000
+_FREE_SECONDS = 0.5
 
 
 class StoreInUse(Exception):
@@ -53,6 +55,7 @@ class Folder:
     # Folders known to be durable in their parents.
     _durable: set[str] = field(init=False, factory=set)
     _lock: int = field(init=False, default=-1)
+    _free: tuple[float, int] = field(init=False, default=(-1e9, 0))
     _run: str = field(init=False, factory=lambda: os.urandom(4).hex())
 
     def open(self) -> None:
@@ -86,9 +89,14 @@ class Folder:
             return False
 
     def free_bytes(self) -> int:
-        """What an unprivileged process may still write on this file system."""
-        found = os.statvfs(self.root)
-        return found.f_bavail * found.f_frsize
+        """What an unprivileged process may still write on this file system, looked at every half second."""
+        now = time.monotonic()
+        looked_at, free = self._free
+        if now - looked_at > _FREE_SECONDS:
+            found = os.statvfs(self.root)
+            free = found.f_bavail * found.f_frsize
+            self._free = now, free
+        return free
 
     def new_spool(self) -> str:
         """The path of a new spool file."""

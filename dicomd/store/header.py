@@ -4,7 +4,7 @@ import zlib
 
 from attrs import frozen
 
-from ..model.identifiers import is_uid
+from ..model.identifiers import InstanceKey, is_uid
 from ..model.keys import COLUMNS, Column
 from ..model.non_patient import SOP_CLASSES as NON_PATIENT
 from ..model.status import InvalidRequest, MalformedDataset
@@ -31,26 +31,31 @@ class Header:
     """What the index holds of an instance, by column name; absent text is "", absent numbers are None."""
 
     values: Values
-
-    @property
-    def sop_class_uid(self) -> str:
-        return str(self.values["sop_class_uid"])
+    sop_class_uid: str
+    is_non_patient: bool
+    # Study and series are empty for a non-patient instance.
+    key: InstanceKey
 
     @property
     def sop_instance_uid(self) -> str:
-        return str(self.values["sop_instance_uid"])
+        return self.key.sop_instance_uid
 
     @property
     def study_instance_uid(self) -> str:
-        return "" if self.is_non_patient else str(self.values["study_instance_uid"])
+        return self.key.study_instance_uid
 
     @property
     def series_instance_uid(self) -> str:
-        return "" if self.is_non_patient else str(self.values["series_instance_uid"])
+        return self.key.series_instance_uid
 
-    @property
-    def is_non_patient(self) -> bool:
-        return self.values["sop_class_uid"] in NON_PATIENT
+
+def header_of(values: Values) -> Header:
+    """The header with these values."""
+    sop_class_uid, sop_instance_uid = str(values["sop_class_uid"]), str(values["sop_instance_uid"])
+    if sop_class_uid in NON_PATIENT:
+        return Header(values, sop_class_uid, True, InstanceKey("", "", sop_instance_uid))
+    study, series = str(values["study_instance_uid"]), str(values["series_instance_uid"])
+    return Header(values, sop_class_uid, False, InstanceKey(study, series, sop_instance_uid))
 
 
 def read(data: Buffer, offset: int, transfer_syntax_uid: str, *, whole: bool = True, end: int | None = None) -> Header:
@@ -78,7 +83,7 @@ def _header(found: dict[tuple[int, ...], str]) -> Header:
     for path, name in _LISTS:
         text = get(path, "")
         values[name] = f"\\{text}\\" if text else ""
-    return Header(values)
+    return header_of(values)
 
 
 def _number(text: str) -> int | None:

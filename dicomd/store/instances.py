@@ -412,4 +412,4 @@ def recount(connection: Connection, study_row: int) -> None:
 
 def key_of(header: Header) -> InstanceKey:
     """The three UIDs of a header; study and series empty for a non-patient instance."""
-    return InstanceKey(header.study_instance_uid, header.series_instance_uid, header.sop_instance_uid)
+    return header.key

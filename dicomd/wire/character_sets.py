@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 UTF_8 = "ISO_IR 192"
 
@@ -58,9 +59,12 @@ _DELIMITER = re.compile(rb"[\\^=\r\n\f\t]")
 
 def codecs_of(character_set: str | Iterable[str]) -> tuple[str, ...]:
     """The codecs that the values of Specific Character Set name; the default repertoire (and anything unknown) is ""."""
-    terms = character_set.split("\\") if isinstance(character_set, str) else list(character_set)
-    codecs = tuple(_CODECS.get(_normal(term), "") for term in terms)
-    return codecs or ("",)
+    return _codecs(character_set if isinstance(character_set, str) else "\\".join(character_set))
+
+
+@lru_cache(maxsize=256)
+def _codecs(terms: str) -> tuple[str, ...]:
+    return tuple(_CODECS.get(_normal(term), "") for term in terms.split("\\"))
 
 
 def _normal(term: str) -> str:

@@ -20,6 +20,7 @@ Buffer = bytes | bytearray | memoryview | mmap.mmap
 
 UNDEFINED = 0xFFFFFFFF
 ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+PIXEL_DATA = 0x7FE00010
 MAX_DEPTH = 64
 
 IMPLICIT_LITTLE = "1.2.840.10008.1.2"
@@ -163,6 +164,56 @@ def scan(
                 return
             continue
         yield tag, vr, offset, length
+
+
+def sift(
+    data: Buffer, start: int, end: int, form: Layout, wanted: frozenset[int], *, whole: bool
+) -> Iterator[tuple[int, str, int, int]]:
+    """As `scan`, but of the wanted elements only, and no further than the last of these when the elements are in order.
+
+    `whole`: every element up to and including Pixel Data is looked at. This loop sees each element of each instance that is
+    stored, so the usual ones are read without a call.
+    """
+    position, last, previous, passed = start, max(wanted), -1, False
+    explicit, read_explicit, read_implicit, short_vr = form.explicit, form.read_explicit, form.read_implicit, _SHORT.get
+    limit = min(end, len(data)) - 8
+    while position < end:
+        if position <= limit:
+            if explicit:
+                group, element, raw, length = read_explicit(data, position)
+                vr = short_vr(raw)
+            else:
+                group, element, length = read_implicit(data, position)
+                vr = None if group in (0xFFFE, 0x7FE0) else ""
+            if group and vr is not None and length <= end - position - 8:
+                if not passed:
+                    tag = group << 16 | element
+                    if tag in wanted:
+                        yield tag, vr, position + 8, length
+                    elif tag > last and 0 <= previous < tag:
+                        if not whole:
+                            return
+                        passed = True
+                    previous = tag if tag > previous else UNDEFINED
+                position += 8 + length
+                continue
+        tag, found, offset, length = element_at(data, position, end, form)
+        position = offset + length
+        if length == UNDEFINED:
+            position = skip_items(data, offset, end, value_layout(data, offset, found, form), tag)
+            length = position - offset - 8
+        elif tag in (ITEM_END, SEQUENCE_END, 0):
+            check_stray(data, tag, offset, length, end)
+            if tag == 0:
+                return
+            continue
+        if tag in wanted and not passed:
+            yield tag, found, offset, length
+        elif tag > last and (passed or 0 <= previous < tag):
+            if not whole or tag == PIXEL_DATA:
+                return
+            passed = True
+        previous = tag if tag > previous else UNDEFINED
 
 
 def check_stray(data: Buffer, tag: int, offset: int, length: int, end: int) -> None:

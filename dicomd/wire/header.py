@@ -7,11 +7,10 @@ from attrs import field, frozen
 
 from ..model.status import MalformedDataset
 from .character_sets import codecs_of, decode_text
-from .elements import Buffer, Layout, actual_layout, items_of, layout, scan, value_layout
+from .elements import Buffer, Layout, actual_layout, items_of, layout, scan, sift, value_layout
 
 Path = tuple[int, ...]
 _CHARACTER_SET = 0x00080005
-_PIXEL_DATA = 0x7FE00010
 _TEXT = frozenset("LO LT PN SH ST UC UT".split())
 _WHOLE = frozenset("LT ST UT UR".split())
 _NUMBERS = {"US": "H", "SS": "h", "UL": "L", "SL": "l", "FL": "f", "FD": "d", "UV": "Q", "SV": "q"}
@@ -24,7 +23,6 @@ class Wanted:
     vrs: Mapping[Path, str]
     top: dict[int, str] = field(init=False)
     nested: dict[int, dict[int, str]] = field(init=False)
-    last: int = field(init=False)
     either: frozenset[int] = field(init=False)
 
     @top.default
@@ -42,10 +40,6 @@ class Wanted:
     @either.default
     def _either(self) -> frozenset[int]:
         return frozenset([*self.top, *self.nested])
-
-    @last.default
-    def _last(self) -> int:
-        return max([*self.top, *self.nested])
 
 
 def read_values(
@@ -68,18 +62,8 @@ def read_values(
     form = actual_layout(data, start, layout(explicit=explicit, little=little))
     found: dict[Path, str] = {}
     codecs: tuple[str, ...] = ("",)
-    previous, top, nested = -1, wanted.top, wanted.nested
-    either = wanted.either
-    available = len(data)
-    elements = scan(data, start, explicit=form.explicit, little=form.little, end=end)
-    for tag, vr, offset, length in elements:
-        if tag > wanted.last and 0 <= previous < tag:
-            if whole and tag != _PIXEL_DATA:
-                _skip_to_pixels(elements)
-            break
-        previous = tag if tag > previous else 0xFFFFFFFF
-        if tag not in either:
-            continue
+    top, nested, available = wanted.top, wanted.nested, len(data)
+    for tag, vr, offset, length in sift(data, start, available if end is None else end, form, wanted.either, whole=whole):
         if offset + length > available:
             raise MalformedDataset("the beginning of the data set is too short", offending=(tag,))
         if tag in top:
@@ -93,12 +77,6 @@ def read_values(
     if (_CHARACTER_SET,) not in wanted.vrs:
         found.pop((_CHARACTER_SET,), None)
     return found
-
-
-def _skip_to_pixels(elements: Iterator[tuple[int, str, int, int]]) -> None:
-    for tag, _vr, _offset, _length in elements:
-        if tag == _PIXEL_DATA:
-            return
 
 
 def _read_items(
