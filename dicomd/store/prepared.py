@@ -182,7 +182,7 @@ _LOAD_METADATA = Statement(select(prepared.c.metadata, prepared.c.problem).where
 _MISSING = Statement(
     select(instances.c.id)
     .outerjoin(prepared, prepared.c.instance_row == instances.c.id)
-    .where(instances.c.id > bindparam("after"), prepared.c.instance_row.is_(None))
+    .where(instances.c.id > bindparam("after"), prepared.c.instance_row.is_(None), instances.c.series_row.is_not(None))
     .order_by(instances.c.id)
     .limit(bindparam("most", type_=Integer))
     .offset(bindparam("skipped", type_=Integer))
@@ -220,5 +220,5 @@ def load_json(connection: Connection, rows: Sequence[int]) -> list[bytes | None]
 
 
 def unprepared(connection: Connection, after: int, most: int) -> list[int]:
-    """Rows of instances behind `after` of which nothing was prepared yet."""
+    """Rows of patients' instances behind `after` of which nothing was prepared yet."""
     return [row for (row,) in _MISSING.run(connection, {"after": after, "most": most, "skipped": 0}).fetchall()]
