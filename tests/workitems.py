@@ -158,7 +158,7 @@ class Core:
 
     def _build(self) -> None:
         numbers = count(1)
-        self.delivery = Delivery(self.workers, self.clock, call_now, spawn, bound=self.bound)
+        self.delivery = Delivery(self.workers, self.clock, call_now, spawn, bound=self.bound, gather=0)
         if self.open_remote is not None:
             self.delivery.open_remote = self.open_remote
         peers = KnownPeers()

@@ -11,6 +11,7 @@ Everything here runs in the reactor thread, except `announce` and `meet`.
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from itertools import islice
 from typing import Any, Protocol
 
 from attrs import define, field
@@ -24,8 +25,10 @@ log = logging.getLogger(__name__)
 
 # Reports handed to a channel before it is asked again whether it can take more.
 PORTION = 256
+# A report goes out at once; those that follow within this time go out together, one write for each channel.
+GATHER_SECONDS = 0.05
 # How long it is gathered what was delivered, before it is written down.
-SETTLE_SECONDS = 0.05
+SETTLE_SECONDS = 0.2
 # Reports kept at hand for those who are a little behind.
 RECENT = 4096
 
@@ -115,8 +118,9 @@ class Delivery:
         run: Callable[[Coroutine[Any, Any, None]], Any],
         *,
         bound: int,
+        gather: float = GATHER_SECONDS,
     ) -> None:
-        self._workers, self._clock, self._run, self._bound = workers, clock, run, bound
+        self._workers, self._clock, self._run, self._bound, self._gather = workers, clock, run, bound, gather
         self._call_from_thread = call_from_thread
         self.open_remote: Callable[[str], RemoteChannel | None] = lambda ae_title: None
         self._remote: list[RemoteChannel] = []
@@ -125,6 +129,7 @@ class Delivery:
         self._open: dict[int, int] = {}  # report -> how many still wait for it
         self._recent: dict[int, Report] = {}
         self._fresh: list[Report] = []
+        self._distributed = 0.0
         self._unsettled: dict[int, int] = {}
         self._finished: list[int] = []
         self._due: Timer | None = None
@@ -171,24 +176,38 @@ class Delivery:
         self._by_id[number] = subscriber
 
     def _take(self, reports: Sequence[Report]) -> None:
-        """Gather what one commit brings, so that each channel is written to once."""
         if not self._fresh:
-            self._clock.callLater(0, self._distribute)
+            since = self._clock.seconds() - self._distributed
+            self._clock.callLater(0 if since > self._gather else self._gather, self._distribute)
         self._fresh.extend(reports)
 
     def _distribute(self) -> None:
+        self._distributed = self._clock.seconds()
         fresh, self._fresh = self._fresh, []
-        concerned: dict[int, Subscriber] = {}
+        concerned: dict[int, list[Report]] = {}
         for report in fresh:
             self._open[report.id] = len(report.recipients) + 1
             self._recent[report.id] = report
             for number in report.recipients:
-                concerned[number] = subscriber = self._by_id[number]
-                self._wait(subscriber, report.id)
+                concerned.setdefault(number, []).append(report)
+        shared: dict[tuple[Report, ...], tuple[Report, ...]] = {}
+        for number, reports in concerned.items():
+            batch = tuple(reports)
+            self._add(self._by_id[number], shared.setdefault(batch, batch))
+        for report in fresh:
             self._release(report.id)
-        for number in list(self._recent)[: max(0, len(self._recent) - RECENT)]:
+        for number in list(islice(self._recent, max(0, len(self._recent) - RECENT))):
             del self._recent[number]
-        for subscriber in concerned.values():
+
+    def _add(self, subscriber: Subscriber, reports: tuple[Report, ...]) -> None:
+        """Channels that have got everything before are given the new reports as they are."""
+        before = subscriber.waiting[-1] if subscriber.waiting else subscriber.delivered
+        current = [link for link in subscriber.links if link.sent >= before and link.channel.ready and not link.loading]
+        for report in reports:
+            self._wait(subscriber, report.id)
+        for link in current:
+            self._hand_over(link, reports, reports[-1].id)
+        if len(current) < len(subscriber.links) or not subscriber.links:
             self._feed_all(subscriber)
 
     # ---- who waits

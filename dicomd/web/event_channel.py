@@ -1,8 +1,8 @@
 """The event channel: a WebSocket on which a subscriber gets its event reports as DICOM JSON (PS3.18 8.10, 11.1.4; RFC 6455).
 
-Handshake, control frames and what the client sends are Twisted's. A report is made a frame once, however many get it. After each
-batch a Ping asks for a sign of life: its Pong says that everything before has arrived; so does the client's own Close. What was
-sent and never arrived is sent again on the subscriber's next channel.
+Handshake, control frames and what the client sends are Twisted's. A report is made a frame once, however many get it. Behind the
+reports goes a Ping now and then: its Pong says that everything before has arrived; so does the client's own Close. What was sent
+and never arrived is sent again on the subscriber's next channel.
 """
 
 import re
@@ -24,8 +24,8 @@ from .problems import HttpError
 
 # Nothing that a client sends means anything here (PS3.18 8.10.5: the channel goes one way).
 LARGEST_MESSAGE = 65536
-# How long after a batch its Ping follows; how often a quiet client is asked, and how long it may be silent.
-ACKNOWLEDGE_SECONDS, ASK_SECONDS, SILENT_SECONDS = 0.1, 30.0, 75.0
+# How long after reports a Ping follows at the latest; how often a quiet client is asked, and how long it may be silent.
+ACKNOWLEDGE_SECONDS, ASK_SECONDS, SILENT_SECONDS = 0.5, 30.0, 75.0
 _KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
 
 
@@ -43,6 +43,12 @@ def as_frame(report: Report) -> bytes:
     return frame(TEXT, orjson.dumps(content, option=orjson.OPT_SORT_KEYS))
 
 
+@lru_cache(64)
+def as_frames(reports: tuple[Report, ...]) -> bytes:
+    """Several of them, as they are written to every channel that gets the same."""
+    return b"".join([as_frame(report) for report in reports])
+
+
 class EventChannel:
     """One open channel; a `WebSocketProtocol` for Twisted and a `Channel` for the delivery."""
 
@@ -53,8 +59,8 @@ class EventChannel:
         self._socket: Any = None
         self._raw: Any = None
         self._open = self._paused = False
-        self._sent = self._acknowledged = 0
-        self._heard = 0.0
+        self._sent = self._asked = self._acknowledged = 0
+        self._heard = self._asked_at = 0.0
         self.ended: Deferred[None] = Deferred()
 
     # ---- for Twisted
@@ -139,20 +145,28 @@ class EventChannel:
 
     def send(self, reports: Sequence[Report]) -> None:
         """Send these, in this order."""
-        self._raw.write(b"".join([as_frame(report) for report in reports]))
+        frames = as_frames(tuple(reports))
         self._sent = reports[-1].id
-        self._channels.ask_soon(self)
+        if self._clock.seconds() - self._asked_at > ACKNOWLEDGE_SECONDS:
+            frames += self._question()
+        else:
+            self._channels.ask_soon(self)
+        self._raw.write(frames)
 
     # ---- signs of life
 
-    def ask(self) -> None:
-        """Ask the client what it has got, and whether it is there at all."""
-        if not self._open:
+    def _question(self) -> bytes:
+        self._asked, self._asked_at = self._sent, self._clock.seconds()
+        return frame(PING, b"%d" % self._sent)
+
+    def ask(self, *, anyhow: bool = True) -> None:
+        """Ask the client what it has got, and whether it is there at all; unless it is asked already."""
+        if not self._open or not (anyhow or self._asked < self._sent):
             return
         if self._clock.seconds() - self._heard > SILENT_SECONDS:
             self._raw.abortConnection()
-            return
-        self._raw.write(frame(PING, b"%d" % self._sent))
+        else:
+            self._raw.write(self._question())
 
     def close(self, code: int) -> None:
         """Close the channel; what was not acknowledged goes on waiting."""
@@ -200,7 +214,7 @@ class EventChannels:
     def _ask_concerned(self) -> None:
         concerned, self._concerned = self._concerned, set()
         for channel in concerned:
-            channel.ask()
+            channel.ask(anyhow=False)
 
     def _ask_all(self) -> None:
         self._every = self.clock.callLater(ASK_SECONDS, self._ask_all)
