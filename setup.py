@@ -25,6 +25,8 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     python_requires=">=3.11",
+    # So an editable install puts the checkout on sys.path, where Twisted looks for plugins: `twistd dicomd` works anywhere.
+    package_dir={"": "."},
     packages=[*find_packages(include=["dicomd", "dicomd.*"]), "twisted.plugins"],
     package_data={"dicomd": ["py.typed"], "twisted": ["plugins/dicomd_plugin.py"]},
     install_requires=[
