@@ -6,7 +6,7 @@ import functools
 import io
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +14,21 @@ from pydicom import Dataset, dcmread
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from dicomd.model.keys import COLUMNS
 from dicomd.model.status import Status
 from dicomd.services.hub import EventHub
 from dicomd.services.query import Search
 from dicomd.services.storage import Rules, Source, Storage
 from dicomd.store import prepared, retrieval
 from dicomd.store.archive import Archive
-from dicomd.store.schema import instances
+from dicomd.store.header import header_of
+from dicomd.store.instances import Arrival, Duplicates, admit
+from dicomd.store.schema import instances, is_number
 from tests.brute_force import BruteForce, listed
 from tests.data import SkipTest, pydicom_files, shared_files
 from tests.workers import ImmediateWorkers
@@ -70,6 +73,17 @@ def made(study: str, series: str = "1", instance: str = "1", **values: Any) -> D
     return dataset
 
 
+def admit_rows(connection: Connection, study: str, instances: Iterable[int], **values: Any) -> None:
+    """Instances of one series in the index alone, where their files do not matter; `values` by column."""
+    for number in instances:
+        row: dict[str, Any] = {column.name: None if is_number(column) else "" for column in COLUMNS}
+        uid = f"1.2.{study}"
+        row |= {"study_instance_uid": uid, "series_instance_uid": f"{uid}.1", "sop_instance_uid": f"{uid}.1.{number}"}
+        row |= {"sop_class_uid": CT, "instance_number": number, **values}
+        arrival = Arrival(header_of(row), ExplicitVRLittleEndian, f"{uid}.{number}.dcm", 0, 0, b"", number)
+        admit(connection, arrival, Duplicates.REPLACE)
+
+
 class WaitingCase(SynchronousTestCase):
     """A test of coroutines whose every step runs at once."""
 
@@ -98,6 +112,11 @@ class ArchiveCase(WaitingCase):
     def store(self, *datasets: Dataset) -> None:
         for dataset in datasets:
             self.store_file(part10(dataset))
+
+    def admit(self, study: str, instances: Iterable[int], **values: Any) -> None:
+        """See `admit_rows`."""
+        with self.archive.index.batch() as connection:
+            admit_rows(connection, study, instances, **values)
 
     def store_file(self, data: bytes) -> Status:
         return self.wait(stored(self.storage, data))

@@ -7,25 +7,11 @@ from dicomweb_client.api import DICOMwebClient
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
-from dicomd.model.keys import COLUMNS
-from dicomd.store.header import header_of
-from dicomd.store.instances import Arrival, Duplicates, admit
-from dicomd.store.schema import is_number
 from tests.daemon import Daemon, run
 from tests.dimse.test_door import DoorCase, tool
-from tests.searched import made, part10, stored
+from tests.searched import admit_rows, made, part10, stored
 
 NAMES = ("Smith^John", "Smithers^Ann", "Müller^Jörg", "Yamada^Tarou=山田^太郎=やまだ^たろう")
-
-
-def _admit_many(connection: Any, instances: int) -> None:
-    """Rows of one series, without files."""
-    for number in range(instances):
-        values = {column.name: None if is_number(column) else "" for column in COLUMNS}
-        values |= {"study_instance_uid": "1.2.1", "series_instance_uid": "1.2.1.1", "sop_instance_uid": f"1.2.1.1.{number}"}
-        admit(
-            connection, Arrival(header_of(values), "1.2.840.10008.1.2.1", f"{number}.dcm", 0, 0, b"", number), Duplicates.REPLACE
-        )
 
 
 class ClientTests(DoorCase):
@@ -71,7 +57,7 @@ class ClientTests(DoorCase):
 
         async def scenario() -> None:
             daemon = await self.daemon()
-            await daemon.server.workers.write(_admit_many, 5000)
+            await daemon.server.workers.write(admit_rows, "1", range(5000))
             keys = ("StudyInstanceUID=1.2.1", "SeriesInstanceUID=1.2.1.1", "SOPInstanceUID")
             told = await self.findscu(daemon, "IMAGE", *keys, options=("--cancel", "2"))
             self.assertIn("Cancel", told.rsplit("Received Final", 1)[-1])

@@ -17,7 +17,8 @@ REQUESTS = "00400275"
 _IN_REQUESTS = {"00400009", "00401001"}
 REGIONS, REGION = ANATOMIC_REGIONS, "00082218"
 # Made for each entity, whatever its level: availability, URL, AE title
-_OF_ENTITY = {"00080056", "00081190", "00080054"}
+_URL = "00081190"
+_OF_ENTITY = {"00080056", _URL, "00080054"}
 _COMPUTED = {*_OF_ENTITY, *PATIENT_COUNTS, REGIONS}
 _IN_ROWS = {f"{column.path[0]:08X}" for column in COLUMNS} | _COMPUTED
 _NOT_READY = ("00080062", REGIONS, *PATIENT_COUNTS)
@@ -88,8 +89,7 @@ def returns(query: Query, *, always: tuple[Level, ...] = (), empty: bool = False
     """What is returned for a query on the index; fields of lower levels are left out (PS3.18 10.6.3.3)."""
     assert query.level is not None
     whole = REQUESTS in query.fields and _is_whole(query.fields[REQUESTS])
-    adapted = empty or query.timezone is not None
-    needs = _needs(query.level, always, adapted, query.all_fields, whole, tuple(query.fields))
+    needs = _needs(query.level, always, empty, query.timezone is not None, query.all_fields, whole, tuple(query.fields))
     if needs.left_out:
         query = evolve(query, fields={tag: inner for tag, inner in query.fields.items() if tag not in needs.left_out})
     assert query.level is not None
@@ -103,15 +103,16 @@ def _is_whole(inner: "Fields | None") -> bool:
 
 @lru_cache(2048)
 def _needs(
-    level: Level, always: tuple[Level, ...], adapted: bool, everything: bool, whole: bool, fields: tuple[str, ...]
+    level: Level, always: tuple[Level, ...], empty: bool, moved: bool, everything: bool, whole: bool, fields: tuple[str, ...]
 ) -> Needs:
-    kept = [tag for tag in fields if _level_of(tag) <= level]
+    """URLs are for the web alone, which knows what they begin with."""
+    kept = [tag for tag in fields if _level_of(tag) <= level and not (empty and tag == _URL)]
     metadata = everything or whole or any(tag not in _IN_ROWS for tag in kept)
     above = [level_of(tag) for tag in kept if tag not in _COMPUTED | _UIDS and max(level_of(tag), Level.STUDY) < level]
     wide = everything or len(always) > 1 or bool(above)
     top = min(always, default=Level.IMAGE)
     within = top <= Level.STUDY or all(one >= top for one in above)
-    default = bool(always) and within and not (adapted or metadata or any(tag in kept for tag in _NOT_READY))
+    default = bool(always) and within and not (empty or moved or metadata or any(tag in kept for tag in _NOT_READY))
     return Needs(
         wide, metadata, default, default and always == (level,) and not wide, tuple(tag for tag in fields if tag not in kept)
     )

@@ -22,6 +22,8 @@ from .schema import instances, patients, series, studies
 Row = tuple[Any, ...]
 
 _MOST_SHAPES = 1000
+# From this offset on, series and instances of whole studies are passed over instead of counted one by one.
+_FAR = 500
 
 _ORDERS: dict[Level, tuple[Any, ...]] = {
     Level.PATIENT: (patients.c.patient_id, patients.c.id),
@@ -138,8 +140,25 @@ def page(connection: Connection, plan: Plan, wide: bool, limit: int, offset: int
 
 def ids(connection: Connection, plan: Plan, limit: int = -1, offset: int = 0) -> "array[int]":
     """The row ids of what is found, in order; all of them without a limit."""
+    if offset > _FAR and limit >= 0 and plan.level > Level.STUDY and all(place.level <= Level.STUDY for place, _ in plan.terms):
+        return _far_ids(connection, plan, limit, offset)
     statement = _statement("ids", plan, _ids)
     return array("q", [row for (row,) in statement.run(connection, _values(plan, limit, offset))])
+
+
+def _far_ids(connection: Connection, plan: Plan, limit: int, offset: int) -> "array[int]":
+    """A page far behind: whole studies are passed over by what they say they hold."""
+    chosen, passed, before = array("q"), 0, 0
+    for study, held in _statement("sizes", plan, _sizes).run(connection, _values(plan)):
+        if before + held <= offset:
+            passed = before + held
+        elif before < offset + limit:
+            chosen.append(study)
+        else:
+            break
+        before += held
+    values = {"ids": json.dumps(chosen.tolist()), "limit": limit, "offset": offset - passed}
+    return array("q", [row for (row,) in _OF_STUDIES[plan.level].run(connection, values)])
 
 
 def count(connection: Connection, plan: Plan) -> int:
@@ -199,6 +218,18 @@ def _ids(plan: Plan) -> Statement:
     """Studies are the outer loop, so that their index gives the order and the first page ends the work."""
     chosen = select(TABLES[plan.level].c.id).select_from(_FROM[plan.level]).where(*_where(plan, plan.level))
     return Statement(_paged(chosen.order_by(*_ORDERS[plan.level])), as_joined=not plan.is_narrow)
+
+
+def _sizes(plan: Plan) -> Statement:
+    """Studies in order, with the number of entities of the query's level below each."""
+    chosen = select(studies.c.id, _BELOW[Level.STUDY, plan.level]).where(*_where(plan, Level.STUDY))
+    return Statement(chosen.order_by(*_ORDERS[Level.STUDY]))
+
+
+def _of_studies(level: Level) -> Statement:
+    within = studies.c.id.in_(dialect.values_of(bindparam("ids")))
+    chosen = select(TABLES[level].c.id).select_from(_FROM[level]).where(within)
+    return Statement(_paged(chosen.order_by(*_ORDERS[level])))
 
 
 def _paged(chosen: "Select[Any]") -> "Select[Any]":
@@ -263,14 +294,17 @@ def _first_instance(level: Level) -> Statement:
     """The first instance of the first series: the one that the attributes of the rows above came from."""
     upper = TABLES[level]
     one: Any = series.c.id
-    if level is Level.STUDY:
-        inner = series.alias()
-        one = select(func.min(inner.c.id)).where(inner.c.study_row == upper.c.id).correlate(upper).scalar_subquery()
+    if level is not Level.SERIES:
+        inner, study = series.alias(), studies.alias()
+        above = inner.join(study, inner.c.study_row == study.c.id)
+        within = (study.c.id if level is Level.STUDY else study.c.patient_row) == upper.c.id
+        one = select(func.min(inner.c.id)).select_from(above).where(within).correlate(upper).scalar_subquery()
     first = select(func.min(instances.c.id)).where(instances.c.series_row == one).correlate(upper).scalar_subquery()
     return Statement(select(upper.c.id, first).where(upper.c.id.in_(dialect.values_of(bindparam("ids")))))
 
 
-_REPRESENTATIVES = {level: _first_instance(level) for level in (Level.STUDY, Level.SERIES)}
+_OF_STUDIES = {level: _of_studies(level) for level in (Level.SERIES, Level.IMAGE)}
+_REPRESENTATIVES = {level: _first_instance(level) for level in (Level.PATIENT, Level.STUDY, Level.SERIES)}
 _PATIENT_COUNTS = Statement(
     select(studies.c.id, *[column.correlate(patients) for column in _PATIENT_COLUMNS[-3:]])
     .select_from(studies.join(patients, studies.c.patient_row == patients.c.id))

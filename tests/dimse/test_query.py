@@ -69,8 +69,13 @@ class MatchTests(QueryCase):
         """Attributes of lower levels are left out, and the status says so."""
         peer = self.peer()
         ask(peer, {"00080052": attribute("CS", "STUDY"), "00080060": attribute("CS"), "0020000D": attribute("UI")})
+        self.assertNotIn("00080060", heard(peer)[0][0])
         statuses = [output.command.status for output in peer.heard if isinstance(output, CommandReceived)]
         self.assertEqual(statuses, [0xFF01, 0xFF01, 0x0000])
+
+    def test_urls_are_for_the_web(self) -> None:
+        """Retrieve URL is not an attribute of this door."""
+        self.assertNotIn("00081190", self.find("STUDY", _00081190=attribute("UR"))[0])
 
     def test_supported_keys_without_value_are_empty(self) -> None:
         """PS3.4 C.4.1.1.3.2."""

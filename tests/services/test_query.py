@@ -75,6 +75,19 @@ class OrderTests(SearchCase):
             self.assertEqual(self.find(*keys, ("limit", "2"), ("offset", "1"), level=level).remaining, total - 3, (level, keys))
         self.assertEqual(self.find(("offset", "7")).remaining, 0)
 
+    def test_far_pages(self) -> None:
+        """Behind hundreds of entities pages neither overlap nor leave anything out."""
+        for study in range(8):
+            self.admit(str(study), range(90), study_date=f"202401{10 + study // 2}", patient_name="Name")
+        self.search = Search(self.workers, self.archive.folder, self.clock, max_results=1000)
+        everything = self.found(level=Level.IMAGE)
+        self.assertEqual(len(everything), 720)
+        for offset, limit in ((501, 3), (539, 2), (540, 90), (541, 100), (629, 200), (719, 5), (720, 5), (900, 5)):
+            page = self.found(("offset", str(offset)), ("limit", str(limit)), level=Level.IMAGE)
+            self.assertEqual(page, everything[offset : offset + limit], (offset, limit))
+        page = self.found(("offset", "600"), ("limit", "50"), ("PatientName", "name*"), level=Level.IMAGE)
+        self.assertEqual(page, everything[600:650])
+
     def test_the_server_has_a_maximum(self) -> None:
         """However much is asked for."""
         self.search = Search(self.workers, self.archive.folder, self.clock, max_results=2)
@@ -275,10 +288,17 @@ class StreamTests(SearchCase):
         self.assertEqual(len(self.identified("PATIENT", **{"00080060": attribute("CS", "MR")})), 1)
         self.assertEqual(len(self.identified("PATIENT", **{"00100010": attribute("PN", "NAME^*")})), 2)
 
+    def test_metadata_of_patients(self) -> None:
+        """Attributes of a patient that have no column, as key and in the answer."""
+        self.store(made("1", PatientID="A", PatientComments="tall"), made("2", PatientID="B", PatientComments="short"))
+        found = self.identified("PATIENT", **{"00104000": attribute("LT", "s*"), "00100020": attribute("LO")})
+        self.assertEqual([(text(one, "00100020"), text(one, "00104000")) for one in found], [("B", "short")])
+        self.assertEqual(len(self.identified("PATIENT", **{"00104000": attribute("LT")})), 2)
+
     def test_many_pages(self) -> None:
         """Each match once, in order, however many there are."""
         for study in range(9):
-            self.store(*[made(str(study), "1", str(number)) for number in range(50)])
+            self.admit(str(study), range(50))
         found = self.gather(self.search.stream(from_parameters([("SOPInstanceUID", "")], level=Level.IMAGE)))
         uids = [text(match, "00080018") for match in found]
         self.assertEqual(len(set(uids)), 450)
