@@ -38,6 +38,8 @@ Binds = Iterator[Any]
 Condition = ColumnElement[bool]
 
 _EMPTY: Any = literal_column("''")
+# Databases bound the size of a condition; the reference matcher answers what has more alternatives.
+_MOST_PARTS = 100
 _LAST = chr(0x10FFFF)
 
 
@@ -99,6 +101,8 @@ def _single(match: kinds.Single, place: Place) -> Term | None:
 
 def _uid_list(match: kinds.UidList, place: Place) -> Term | None:
     if place.form is Form.LIST:
+        if len(match.uids) > _MOST_PARTS:
+            return None
         return Term("or", parts=tuple(Term("has", (f"\\{uid}\\",)) for uid in sorted(match.uids)))
     return Term("in", (json.dumps(sorted(match.uids)),))
 
@@ -168,6 +172,8 @@ def _every(match: kinds.Every, place: Place) -> Term | None:
 
 
 def _joined(kind: str, matches: tuple[kinds.Match, ...], place: Place) -> Term | None:
+    if len(matches) > _MOST_PARTS:
+        return None
     parts = [term_of(match, place, False) for match in matches]
     found = tuple(part for part in parts if part is not None)
     if len(found) < len(parts):

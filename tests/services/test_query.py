@@ -218,6 +218,20 @@ class KeyTests(SearchCase):
         self.assertEqual(self.found(("ModalitiesInStudy", "C*")), ["1", "2"])
         self.assertEqual(self.found(("ModalitiesInStudy", "C*R")), [])
 
+    def test_very_many_values(self) -> None:
+        """More alternatives than a database takes in one condition."""
+        self.store(made("1", PatientName="Smith^John"))
+        many = [f"X{number}" for number in range(2000)]
+        for name, last in (("ModalitiesInStudy", "CT"), ("Modality", "CT"), ("PatientName", "Smith*"), ("StudyDescription", "x")):
+            separator = "\\" if name != "Modality" else ","
+            expected = [] if last == "x" else ["1"]
+            self.assertEqual(self.found((name, separator.join([*many, last]))), expected, name)
+        uids = ",".join(f"1.2.{number}" for number in range(5000))
+        self.assertEqual(self.found(("StudyInstanceUID", uids)), ["1"])
+        self.assertEqual(self.found(("SOPClassesInStudy", uids)), [])
+        words = " ".join(["smith"] + [f"w{number}" for number in range(100)])
+        self.assertEqual(self.found(("PatientName", words), ("fuzzymatching", "true")), [])
+
     def test_items(self) -> None:
         """Several keys of a sequence hold within one item."""
         requests = [item(ScheduledProcedureStepID=f"S{n}", RequestedProcedureID=f"R{n}") for n in (1, 2)]
