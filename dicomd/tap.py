@@ -233,7 +233,8 @@ class Server(Service):
         bulk = WadoBulk(self.retrieve, Bulk(self.workers, self.archive.folder, self.preparation), self.frames, self.workers.disk)
         wado = Wado(self.retrieve, self.transcoder, self.workers.disk, bulk.bulkdata)
         rendered = Rendered(self.rendering, self.thumbnails, self.workers.disk)
-        stow = Stow(self.storage, self.bulk, self.config.store.max_request_bytes)
+        stow, http = Stow(self.storage, self.bulk, self.config.store.max_request_bytes), self.config.http
+        ups = UpsRs(self.workitems, self.event_channels, http.max_results, self.config.dimse.ae_title)
         return [
             *Health(__version__, self._open_doors).routes(),
             *self.capabilities.routes(),
@@ -242,10 +243,10 @@ class Server(Service):
             *web_modality.ModalityWorklist(self.worklist, self.config.http.max_results).routes(),
             *web_modality.PerformedProcedureSteps(self.performed).routes(),
             *web_commitment.Commitment(self.commitment).routes(),
-            *UpsRs(self.workitems, self.event_channels, self.config.http.max_results, self.config.dimse.ae_title).routes(),
+            *ups.routes(),
             *Qido(self.search).routes(),
             *wado.routes(),
-            *WadoUri(wado, rendered.uri).routes(),
+            *WadoUri(wado, rendered.uri, None if "workitems" in http.off else ups.open_channel).routes(),
             *(Delete(self.removal).routes() if self.config.http.allow_delete else ()),
             *bulk.routes(),
             *WadoMetadata(self.metadata, self.workers.disk).routes(),

@@ -35,6 +35,7 @@ _PARAMETERS = (
     Parameter("imageAnnotation", "patient, technique"),
     Parameter("presentationUID", "SOP Instance UID of a presentation state"),
     Parameter("presentationSeriesUID", "Series Instance UID of that presentation state"),
+    Parameter("requester", "with a WebSocket handshake: whose event channel to open"),
 )
 
 Render = Callable[[Any, str, str, str, media.Accept], Awaitable[Response]]
@@ -47,6 +48,8 @@ class WadoUri:
     _wado: Wado
     # Answers with the instance rendered as one of the given media types.
     _render: Render
+    # Opens the event channel of the worklist service, which PS3.18 8.10.4 puts at the root as well: `?requester={aet}`.
+    _open_channel: Callable[..., Awaitable[Any]] | None = None
 
     def routes(self) -> list[Route]:
         return [
@@ -63,8 +66,10 @@ class WadoUri:
             )
         ]
 
-    async def get(self, request: Any) -> Response:
-        """What the query names; without a query the way to the page for people."""
+    async def get(self, request: Any) -> Any:
+        """What the query names; without a query the way to the page for people. A WebSocket is an event channel."""
+        if self._open_channel is not None and request.header(b"Upgrade") is not None:
+            return await self._open_channel(request, next((value for name, value in request.pairs if name == "requester"), ""))
         if not request.pairs:
             return Response(303, headers=[("Location", f"{request.door.urls.base(request)}/conformance")])
         given = _given(request)

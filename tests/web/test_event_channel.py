@@ -13,6 +13,7 @@ from dicomd.model.attributes import attribute
 from dicomd.model.workitem_attributes import GLOBAL_SUBSCRIPTION
 from dicomd.web.app import Door
 from dicomd.web.event_channel import EventChannels
+from dicomd.web.wado_uri import WadoUri
 from dicomd.web.workitems import UpsRs
 from tests.web.harness import Connection, ask, make_door
 from tests.workers import new_index
@@ -80,8 +81,9 @@ class Case(SynchronousTestCase):
 
     def open_door(self) -> None:
         self.channels = EventChannels(self.core.delivery, self.clock)
-        rows = UpsRs(self.core.service, self.channels, 100, "DICOMD").routes()
-        self.door = make_door(rows, self.clock, cors_origins=("http://viewer.test",))
+        ups = UpsRs(self.core.service, self.channels, 100, "DICOMD")
+        root = WadoUri(None, None, ups.open_channel)
+        self.door = make_door([*ups.routes(), *root.routes()], self.clock, cors_origins=("http://viewer.test",))
 
     def subscribe(self, ae_title: str = "WATCHER") -> None:
         self.do(self.core.service.subscribe(GLOBAL_SUBSCRIPTION, ae_title, False))
@@ -100,8 +102,13 @@ class Case(SynchronousTestCase):
 
 class HandshakeTests(Case):
     def test_upgrade(self) -> None:
-        """101 on both paths; the channel opens for any AE title."""
-        for path in ("/dicom-web/subscribers/A", "/dicom-web/ws/subscribers/A%20B", "/stow/subscribers/A"):
+        """101 on every path, at the root too; the channel opens for any AE title."""
+        for path in (
+            "/dicom-web/subscribers/A",
+            "/dicom-web/ws/subscribers/A%20B",
+            "/stow/subscribers/A",
+            "/dicom-web/?requester=A",
+        ):
             client = Client(self.door, path)
             client.read()
             self.assertIsInstance(client.events[0], AcceptConnection)
