@@ -4,6 +4,7 @@ AA: done. AE: the content was refused, MSA-3 says why. AR: not a message this se
 """
 
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any
 
 from attrs import define, field
@@ -14,11 +15,10 @@ from twisted.logger import Logger
 from twisted.protocols.policies import TimeoutMixin
 from twisted.python.failure import Failure
 
-from ..model.attributes import text
-from ..model.scheduled_steps import identity
-from ..model.status import Busy, NoSuchInstance, ServiceError, Status
+from ..model.status import Busy, ServiceError, Status
 from ..services.worklist import Worklist
 from ..wire import hl7
+from ..wire.hl7_message import acknowledgement, read_header
 
 log = Logger()
 
@@ -29,7 +29,7 @@ IDLE_SECONDS = 600
 
 @define(eq=False, slots=False)
 class Listener(Factory):
-    """`parse` runs a function in a worker thread."""
+    """`run` runs a function in a worker thread."""
 
     worklist: Worklist
     run: Callable[..., Awaitable[Any]]
@@ -52,31 +52,17 @@ class Listener(Factory):
 
     async def take(self, data: bytes) -> bytes:
         """The acknowledgement of one message, after it was done."""
+        code, comment = "AA", ""
         try:
-            message = await self.run(hl7.parse, data)
+            unknown = await self.worklist.carry_out(await self.run(hl7.orders, data))
+            if unknown:
+                log.info("{count} cancelled steps were not on the worklist", count=unknown)
         except ServiceError as error:
-            log.info("an HL7 message was rejected: {comment}", comment=error.comment)
-            return hl7.rejection(error.comment)
-        try:
-            for order in await self.run(hl7.orders, message):
-                await self._carry_out(order)
-        except ServiceError as error:
-            log.info("an HL7 order was refused: {comment}", comment=error.comment)
-            rejected = isinstance(error, Busy) or error.status == Status.SOP_CLASS_NOT_SUPPORTED
-            return hl7.acknowledgement(message, "AR" if rejected else "AE", error.comment)
-        return hl7.acknowledgement(message, "AA")
-
-    async def _carry_out(self, order: hl7.Order) -> None:
-        if not order.remove:
-            await self.worklist.enter([order.attributes])
-            return
-        step = identity(order.attributes)
-        if not step[1]:
-            raise ServiceError("IPC-4 or OBR-20: a Scheduled Procedure Step ID is needed", Status.MISSING_ATTRIBUTE)
-        try:
-            await self.worklist.cancel(step)
-        except NoSuchInstance:
-            log.info("the cancelled step of study {study} was not on the worklist", study=text(order.attributes, "0020000D"))
+            log.info("an HL7 message was refused: {comment}", comment=error.comment)
+            rejected = isinstance(error, Busy) or error.status in (Status.SOP_CLASS_NOT_SUPPORTED, Status.CANNOT_UNDERSTAND)
+            code, comment = "AR" if rejected else "AE", error.comment
+        at = datetime.fromtimestamp(self.clock.seconds(), UTC).strftime("%Y%m%d%H%M%S+0000")
+        return acknowledgement(read_header(data), code, at, comment)
 
 
 class Connection(Protocol, TimeoutMixin):

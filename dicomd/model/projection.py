@@ -23,7 +23,7 @@ def project(query: Query, attributes: Attributes, always: Fields | None = None, 
     wanted: dict[str, Fields | None] = dict(always or {})
     for tag, inner in query.fields.items():
         wanted[tag] = _united(wanted[tag], inner) if tag in wanted else inner
-    return _pick(wanted, attributes, {key.tag: key for key in query.keys}, query.creators, empty)
+    return _pick(wanted, attributes, {key.tag: key for key in query.keys}, query.creators, query.fields if empty else {})
 
 
 def _united(one: Fields | None, other: Fields | None) -> Fields | None:
@@ -35,7 +35,7 @@ def _pick(
     attributes: Attributes,
     keys: Mapping[str, Key],
     creators: Mapping[str, str],
-    empty: bool,
+    even_empty: Fields,
 ) -> Attributes:
     found: Attributes = {}
     for tag, inner in wanted.items():
@@ -43,7 +43,7 @@ def _pick(
         place = located(tag, creator, attributes)
         content = attributes.get(place)
         if content is None:
-            if empty:
+            if tag in even_empty:
                 found[tag] = {"vr": vr_of(tag, creator)}
             continue
         if creator:
@@ -51,16 +51,16 @@ def _pick(
         key = keys.get(tag)
         matched = key.match if key is not None and isinstance(key.match, Items) else None
         if content.get("vr") == "SQ" and (inner is not None or matched is not None):
-            content = _pick_items(content, inner, matched, empty)
+            content = _pick_items(content, inner, matched, even_empty.get(tag) or {})
         found[place] = content
     return dict(sorted(found.items()))
 
 
-def _pick_items(content: dict[str, Any], inner: Fields | None, matched: Items | None, empty: bool) -> dict[str, Any]:
+def _pick_items(content: dict[str, Any], inner: Fields | None, matched: Items | None, even_empty: Fields) -> dict[str, Any]:
     chosen = [item or {} for item in content.get("Value") or ()]
     if matched is not None:
         chosen = [item for item in chosen if matched.accepts(item)] or chosen
     if inner:
         keys = {key.tag: key for key in matched.keys} if matched else {}
-        chosen = [_pick(inner, item, keys, {}, empty) for item in chosen]
+        chosen = [_pick(inner, item, keys, {}, even_empty) for item in chosen]
     return {"vr": "SQ", "Value": chosen} if chosen else {"vr": "SQ"}

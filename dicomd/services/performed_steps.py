@@ -12,8 +12,9 @@ from attrs import define, field, frozen
 from ..model.attributes import Attributes, attribute, items, text
 from ..model.identifiers import is_uid
 from ..model.performed_steps import PERFORMED_SERIES, PerformedState, check_creation, check_update
+from ..model.scheduled_steps import StepIdentity
 from ..model.status import ServiceError, Status
-from ..store import performed_steps
+from ..store import performed_steps, scheduled_steps
 from ..store.outbox import Letter
 from ..store.performed_steps import Change
 from .hub import Clock, EventHub
@@ -37,10 +38,10 @@ class PerformedStepChanged:
 
 @frozen
 class Links:
-    """What a performed step belongs to: scheduled steps by (Accession Number, Step ID); the instances it names, and whether the
-    archive holds them."""
+    """What a performed step belongs to: scheduled steps, each with its row on the worklist if it is there; the instances it
+    names, and whether the archive holds them."""
 
-    scheduled: tuple[tuple[str, str], ...]
+    scheduled: tuple[tuple[StepIdentity, int | None], ...]
     instances: tuple[tuple[str, bool], ...]
 
 
@@ -104,7 +105,9 @@ class PerformedSteps:
         series = items(step, PERFORMED_SERIES)
         named = [text(image, "00081155") for one in series for tag in ("00081140", "00400220") for image in items(one, tag)]
         held = await self._workers.read(performed_steps.stored, named)
-        return Links(tuple(sorted(performed_steps.scheduled(step))), tuple((name, name in held) for name in named))
+        scheduled = performed_steps.scheduled(step)
+        rows = await self._workers.read(scheduled_steps.rows_called, scheduled)
+        return Links(tuple(zip(scheduled, rows, strict=True)), tuple((name, name in held) for name in named))
 
     def _forwards(self, operation: str, uid: str, attributes: Attributes) -> list[Letter]:
         return [Letter(title, operation, SOP_CLASS_UID, uid, attributes) for title in self._forward_to]

@@ -15,8 +15,19 @@ from ..model.attributes import Attributes
 from ..model.matching import Items
 from ..model.projection import project
 from ..model.query import Query
-from ..model.scheduled_steps import ALWAYS_RETURNED, SEQUENCE, STEP_STATUS, ScheduledState, entries, identity
-from ..model.status import NoSuchInstance
+from ..model.scheduled_steps import (
+    ALWAYS_RETURNED,
+    SEQUENCE,
+    STEP_STATUS,
+    Order,
+    ScheduledState,
+    check_removal,
+    entries,
+    identity,
+    named,
+    start_date,
+)
+from ..model.status import Gone, NoSuchInstance
 from ..store import performed_steps, scheduled_steps, worklist_search
 from ..store.scheduled_steps import Entry
 from ..store.worklist_search import Page
@@ -61,14 +72,32 @@ class Worklist:
 
     async def enter(self, data_sets: Sequence[Attributes], origin: str = "") -> list[Entered]:
         """Enter or update the steps of these data sets, all or none. Raises `ServiceError` that names the attribute."""
-        steps = [entry for data_set in data_sets for entry in entries(data_set)]
+        steps = self.steps(data_sets)
         rows = await self._workers.write(scheduled_steps.put, steps, origin, self._now())
         return [Entered(row, created) for row, created in rows]
 
-    async def replace_file(self, origin: str, data_sets: Sequence[Attributes]) -> None:
-        """What a file of the watched folder holds now; steps that it no longer holds leave."""
-        steps = [entry for data_set in data_sets for entry in entries(data_set)]
-        await self._workers.write(_replace_file, origin, steps, self._now())
+    async def carry_out(self, orders: Sequence[Order]) -> int:
+        """Enter and remove what one message orders, all of it or nothing; the number of steps to remove that were not there."""
+        steps = self.steps([order.attributes for order in orders if not order.remove])
+        for order in orders:
+            check_removal(order)
+        unknown: int = await self._workers.write(scheduled_steps.carry_out, orders, steps, self._now())
+        return unknown
+
+    @staticmethod
+    def steps(data_sets: Sequence[Attributes]) -> list[Attributes]:
+        """The entries in these data sets; raises `ServiceError` that names the attribute."""
+        return [entry for data_set in data_sets for entry in entries(data_set)]
+
+    async def replace_files(self, files: Sequence[tuple[str, Sequence[Attributes], int]]) -> None:
+        """What files of the watched folder hold, and since when. What they held before leaves; what is too old is not entered."""
+        day, before = self._oldest()
+        now = self._now()
+        current = [
+            (origin, [step for step in steps if since >= before or start_date(step) >= day], min(since, now))
+            for origin, steps, since in files
+        ]
+        await self._workers.write(_replace_files, current)
 
     async def remove_file(self, origin: str) -> None:
         """A file of the watched folder has gone, and its steps with it."""
@@ -80,25 +109,25 @@ class Worklist:
         return found
 
     async def retrieve(self, row: int) -> Attributes:
-        """One entry; raises `NoSuchInstance`."""
+        """One entry; raises `NoSuchInstance`, or `Gone` for one that has left."""
         entry: Entry | None = await self._workers.read(scheduled_steps.get, row)
         if entry is None:
-            raise NoSuchInstance("there is no such worklist entry")
+            raise await self._unknown(row)
         return entry.attributes
 
     async def remove(self, row: int) -> None:
-        """Take an entry from the worklist; raises `NoSuchInstance`."""
+        """Take an entry from the worklist; raises `NoSuchInstance`, or `Gone` for one that has left."""
         if not await self._workers.write(scheduled_steps.remove, row):
-            raise NoSuchInstance("there is no such worklist entry")
+            raise await self._unknown(row)
 
-    async def cancel(self, step: tuple[str, str]) -> None:
-        """Take a step from the worklist by Accession Number and Step ID; raises `NoSuchInstance`."""
-        if not await self._workers.write(scheduled_steps.remove_identity, step):
-            raise NoSuchInstance("there is no such scheduled procedure step")
+    async def _unknown(self, row: int) -> NoSuchInstance:
+        if await self._workers.read(scheduled_steps.was_held, row):
+            return Gone("this worklist entry has left the worklist")
+        return NoSuchInstance("there is no such worklist entry")
 
     async def performed(self, row: int) -> list[str]:
         """The SOP Instance UIDs of the performed steps of an entry."""
-        step = identity(await self.retrieve(row))
+        step = named(await self.retrieve(row))
         found: list[str] = await self._workers.read(performed_steps.fulfilled_by, step)
         return found
 
@@ -133,11 +162,16 @@ class Worklist:
     async def expire(self) -> None:
         """Take out steps that were to start more than `keep_days` ago and have not changed since."""
         if self._keep_days:
-            before = self._clock.seconds() - self._keep_days * DAY
-            day = datetime.datetime.fromtimestamp(before, datetime.UTC).strftime("%Y%m%d")
-            gone = await self._workers.write(scheduled_steps.expire, day, int(before))
+            gone = await self._workers.write(scheduled_steps.expire, *self._oldest())
             if gone:
                 log.info("%d worklist entries expired", gone)
+
+    def _oldest(self) -> tuple[str, int]:
+        """Steps that were to start before this date (YYYYMMDD), and have not changed since, are no longer kept."""
+        if not self._keep_days:
+            return "", 0
+        before = self._clock.seconds() - self._keep_days * DAY
+        return datetime.datetime.fromtimestamp(before, datetime.UTC).strftime("%Y%m%d"), int(before)
 
     def _now(self) -> int:
         return int(self._clock.seconds())
@@ -157,6 +191,7 @@ def _find_in_sql(connection: Any, query: Query, hidden: tuple[ScheduledState, ..
     return Answer(tuple(orjson.dumps(entry) for entry in entries), following)
 
 
-def _replace_file(connection: Any, origin: str, steps: list[Attributes], now: int) -> None:
-    scheduled_steps.put(connection, steps, origin, now)
-    scheduled_steps.remove_origin(connection, origin, [identity(step) for step in steps])
+def _replace_files(connection: Any, files: Sequence[tuple[str, Sequence[Attributes], int]]) -> None:
+    for origin, steps, changed_at in files:
+        scheduled_steps.put(connection, steps, origin, changed_at)
+        scheduled_steps.remove_origin(connection, origin, [identity(step) for step in steps])

@@ -42,7 +42,7 @@ def create(path: Path, *, read_only: bool = False) -> Engine:
             connection.execute(pragma).close()
         return connection
 
-    return create_engine("sqlite+pysqlite://", creator=connect, poolclass=NullPool)
+    return create_engine("sqlite+pysqlite://", creator=connect, poolclass=NullPool, hide_parameters=True)
 
 
 def copy(old: Path, new: Path) -> str:
@@ -152,6 +152,12 @@ def trigrams(column: str, part: Any) -> Any:
     table: Any = literal_column("name_trigrams")
     phrase = literal_column(f"'{column} : '").op("||")(quote).op("||")(func.replace(part, quote, quotes)).op("||")(quote)
     return select(literal_column("rowid")).select_from(text("name_trigrams")).where(table.op("MATCH", is_comparison=True)(phrase))
+
+
+def last_number(connection: Connection, table: str) -> int:
+    """The last row number that an autoincrementing table has given, whether or not the row is still there."""
+    found = cursor(connection).execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)).fetchone()
+    return int(found[0]) if found else 0
 
 
 # ---- time limits

@@ -5,12 +5,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
-from attrs import frozen
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from attrs import asdict, frozen
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from ..model.attributes import Attributes, items, text
 from ..model.performed_steps import SCHEDULED_STEP_ATTRIBUTES, STATUS, PerformedState
-from ..model.scheduled_steps import ScheduledState
+from ..model.scheduled_steps import ScheduledState, StepIdentity
 from ..model.status import NoSuchInstance, ServiceError, Status
 from . import outbox, scheduled_steps
 from .dialect import Statement
@@ -43,8 +43,12 @@ _INSERT = Statement(
     .returning(performed_steps.c.id)
 )
 _UPDATE = Statement(update(performed_steps).where(_OF_UID).values({name: bindparam(name) for name in _COLUMNS}))
-_LINK = Statement(
-    insert(fulfilments).values({name: bindparam(name) for name in ("performed_row", "accession_number", "step_id")})
+_LINK = Statement(insert(fulfilments).values({column.name: bindparam(column.name) for column in fulfilments.c}))
+_FULFILLING = Statement(
+    select(performed_steps.c.sop_instance_uid)
+    .join(fulfilments, fulfilments.c.performed_row == performed_steps.c.id)
+    .where(scheduled_steps.called(fulfilments))
+    .order_by(performed_steps.c.id)
 )
 
 Letters = Callable[[Change], Sequence[outbox.Letter]]
@@ -56,8 +60,8 @@ def create(connection: Connection, uid: str, step: Attributes, letters: Letters,
         raise ServiceError("there is a step with this SOP Instance UID", Status.DUPLICATE_SOP_INSTANCE)
     state = PerformedState(text(step, STATUS))
     (row,) = _INSERT.run(connection, {"sop_instance_uid": uid, **_row(step, now)}).fetchone()
-    for accession_number, step_id in sorted(scheduled(step)):
-        _LINK.run(connection, {"performed_row": row, "accession_number": accession_number, "step_id": step_id})
+    for identity in scheduled(step):
+        _LINK.run(connection, {"performed_row": row, **asdict(identity)})
     return _settle(connection, Change(uid, state, True, step), letters, now, keep_seconds)
 
 
@@ -87,11 +91,10 @@ def get(connection: Connection, uid: str) -> Attributes:
     return attributes
 
 
-def fulfilled_by(connection: Connection, step: tuple[str, str]) -> list[str]:
+def fulfilled_by(connection: Connection, step: StepIdentity) -> list[str]:
     """The SOP Instance UIDs of the performed steps of a scheduled step."""
-    joined = select(performed_steps.c.sop_instance_uid).join(fulfilments, fulfilments.c.performed_row == performed_steps.c.id)
-    of_step = joined.where(fulfilments.c.accession_number == step[0], fulfilments.c.step_id == step[1])
-    return list(connection.scalars(of_step.order_by(performed_steps.c.id)))
+    found = _FULFILLING.run(connection, scheduled_steps.parameters(step)).fetchall()
+    return list(dict.fromkeys(uid for (uid,) in found))
 
 
 def stored(connection: Connection, uids: Sequence[str]) -> set[str]:
@@ -103,20 +106,13 @@ def stored(connection: Connection, uids: Sequence[str]) -> set[str]:
     return found
 
 
-def forget(connection: Connection, uid: str) -> bool:
-    """Delete a step and its links; whether it was there."""
-    row = connection.scalar(select(performed_steps.c.id).where(performed_steps.c.sop_instance_uid == uid))
-    if row is None:
-        return False
-    connection.execute(delete(fulfilments).where(fulfilments.c.performed_row == row))
-    connection.execute(delete(performed_steps).where(performed_steps.c.id == row))
-    return True
-
-
-def scheduled(step: Attributes) -> set[tuple[str, str]]:
+def scheduled(step: Attributes) -> tuple[StepIdentity, ...]:
     """The scheduled steps that a performed step names; an unscheduled examination names none (PS3.4 F.7.2.1.1)."""
-    found = ((text(item, "00080050"), text(item, "00400009")) for item in items(step, SCHEDULED_STEP_ATTRIBUTES))
-    return {identity for identity in found if identity[1]}
+    found = (
+        StepIdentity(text(item, "00080050"), text(item, "0020000D"), text(item, "00400009"))
+        for item in items(step, SCHEDULED_STEP_ATTRIBUTES)
+    )
+    return tuple(dict.fromkeys(identity for identity in found if identity.step_id))
 
 
 def _settle(connection: Connection, changed: Change, letters: Letters, now: int, keep_seconds: int) -> Change:

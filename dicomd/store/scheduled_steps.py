@@ -1,29 +1,78 @@
 """Entries of the modality worklist: scheduled procedure steps and their state. Searching them is `worklist_search`."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import orjson
 from attrs import frozen
-from sqlalchemy import Connection, Row, and_, bindparam, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, delete, insert, or_, select, update
 
 from ..model import names
-from ..model.attributes import Attributes, text, texts
+from ..model.attributes import Attributes, text, texts, values
 from ..model.projection import project
 from ..model.query import Query
-from ..model.scheduled_steps import ALWAYS_RETURNED, ScheduledState, identity, state_of, step_of, with_state
+from ..model.scheduled_steps import (
+    ALWAYS_RETURNED,
+    Order,
+    ScheduledState,
+    StepIdentity,
+    identity,
+    named,
+    state_of,
+    step_of,
+    with_state,
+)
 from ..model.times import read_date, read_time
 from ..wire.json_model import object_json
+from . import dialect
 from .dialect import Statement
 from .schema import fulfilments, performed_steps
+from .schema import scheduled_step_contents as contents
 from .schema import scheduled_steps as steps
 
-Identity = tuple[str, str]
 
+def called(table: Table) -> ColumnElement[bool]:
+    """Whether a row is what a `StepIdentity` names, for parameters as in `parameters`."""
+    by_accession = and_(table.c.accession_number == bindparam("accession_number"), table.c.step_id == bindparam("step_id"))
+    by_study = and_(table.c.study_instance_uid == bindparam("study_instance_uid"), table.c.step_id == bindparam("step_id"))
+    return or_(by_accession, by_study)
+
+
+def parameters(step: StepIdentity) -> dict[str, str | None]:
+    """What is empty names nothing."""
+    return {
+        "accession_number": step.accession_number or None,
+        "study_instance_uid": step.study_instance_uid or None,
+        "step_id": step.step_id,
+    }
+
+
+_COLUMNS = tuple(column.name for column in steps.c if column.name != "id")
 _OF_IDENTITY = Statement(
-    select(steps.c.id, steps.c.attributes, steps.c.origin).where(
-        steps.c.accession_number == bindparam("accession_number"), steps.c.step_id == bindparam("step_id")
+    select(steps.c.id, steps.c.origin, steps.c.changed_at).where(
+        steps.c.order_id == bindparam("order_id"), steps.c.step_id == bindparam("step_id")
     )
+)
+_CALLED = Statement(
+    select(steps.c.id, contents.c.attributes, steps.c.origin)
+    .join(contents, contents.c.step == steps.c.id)
+    .where(called(steps))
+    .order_by(steps.c.id)
+)
+_ROWS_CALLED = Statement(select(steps.c.id).where(called(steps)).order_by(steps.c.id))
+_INSERT = Statement(insert(steps).values({name: bindparam(name) for name in _COLUMNS}).returning(steps.c.id))
+_UPDATE = Statement(update(steps).where(steps.c.id == bindparam("row")).values({name: bindparam(name) for name in _COLUMNS}))
+_KEPT = dialect.insert(contents).values({column.name: bindparam(column.name) for column in contents.c})
+_KEEP = Statement(
+    _KEPT.on_conflict_do_update(
+        index_elements=[contents.c.step], set_={"attributes": _KEPT.excluded.attributes, "answer": _KEPT.excluded.answer}
+    )
+)
+_STATE = Statement(
+    select(performed_steps.c.state)
+    .join(fulfilments, fulfilments.c.performed_row == performed_steps.c.id)
+    .where(called(fulfilments))
+    .order_by(performed_steps.c.id.desc())
 )
 
 
@@ -36,58 +85,91 @@ class Entry:
 
 
 def put(connection: Connection, entries: Sequence[Attributes], origin: str, now: int) -> list[tuple[int, bool]]:
-    """Enter or update steps; for each its row and whether it is new. The state of a step that is being performed stays."""
+    """Enter or update steps; for each its row and whether it is new. The state of a step that is being performed stays.
+
+    `now`: when they changed, in seconds since 1970; for those of a file (`origin`) when the file did.
+    """
     return [_put(connection, entry, origin, now) for entry in entries]
 
 
+def carry_out(connection: Connection, orders: Sequence[Order], entries: Sequence[Attributes], now: int) -> int:
+    """Enter the steps of `entries` and take out those that `orders` say; how many of the latter were not there."""
+    put(connection, entries, "", now)
+    return sum(not _cancel(connection, order.attributes) for order in orders if order.remove)
+
+
 def _put(connection: Connection, entry: Attributes, origin: str, now: int) -> tuple[int, bool]:
-    performed = _performed_state(connection, identity(entry))
+    performed = _STATE.run(connection, parameters(named(entry))).fetchone()
     if performed is not None:
-        entry = with_state(entry, performed)
-    held = connection.execute(_by_identity(identity(entry))).first()
-    if held is None:
-        added = connection.execute(insert(steps).values(_row(entry, origin, now)))
-        return int(added.inserted_primary_key[0]), True  # type: ignore[index]
-    connection.execute(update(steps).where(steps.c.id == held.id).values(_row(entry, origin, now)))
-    return int(held.id), False
+        entry = with_state(entry, ScheduledState(performed[0]))
+    order_id, step_id = identity(entry)
+    held = _OF_IDENTITY.run(connection, {"order_id": order_id, "step_id": step_id}).fetchone()
+    if held is not None:
+        row, holder, changed_at = held
+        if not (origin and holder != origin and changed_at > now):  # what came later by another way outdoes an old file
+            _replace(connection, row, entry, origin, now)
+        return row, False
+    (row,) = _INSERT.run(connection, _row(entry, origin, now)).fetchone()
+    _KEEP.run(connection, _content(row, entry))
+    return row, True
 
 
-def _performed_state(connection: Connection, step: Identity) -> ScheduledState | None:
-    """The state that follows from the last performed step of a scheduled step, which may have come before its entry."""
-    joined = select(performed_steps.c.state).join(fulfilments, fulfilments.c.performed_row == performed_steps.c.id)
-    of_step = joined.where(fulfilments.c.accession_number == step[0], fulfilments.c.step_id == step[1])
-    state = connection.scalar(of_step.order_by(performed_steps.c.id.desc()).limit(1))
-    return None if state is None else ScheduledState(state)
-
-
-def _by_identity(step: Identity) -> Any:
-    return select(steps).where(steps.c.accession_number == step[0], steps.c.step_id == step[1])
+def _replace(connection: Connection, row: int, entry: Attributes, origin: str, now: int) -> None:
+    _UPDATE.run(connection, {"row": row, **_row(entry, origin, now)})
+    _KEEP.run(connection, _content(row, entry))
 
 
 def get(connection: Connection, row: int) -> Entry | None:
     """One entry by its row."""
-    found = connection.execute(select(steps).where(steps.c.id == row)).first()
-    return _entry(found) if found is not None else None
+    found = connection.scalar(select(contents.c.attributes).where(contents.c.step == row))
+    return None if found is None else Entry(row, orjson.loads(found))
+
+
+def was_held(connection: Connection, row: int) -> bool:
+    """Whether there has ever been an entry with this number."""
+    return 0 < row <= dialect.last_number(connection, steps.name)
+
+
+def rows_called(connection: Connection, identities: Sequence[StepIdentity]) -> list[int | None]:
+    """For each scheduled step the row of its entry, if the worklist has it."""
+    found = [_ROWS_CALLED.run(connection, parameters(step)).fetchone() for step in identities]
+    return [row[0] if row else None for row in found]
 
 
 def remove(connection: Connection, row: int) -> bool:
     """Take an entry from the worklist; whether it was there."""
-    return connection.execute(delete(steps).where(steps.c.id == row)).rowcount > 0
+    return _remove(connection, steps.c.id == row) > 0
 
 
-def remove_identity(connection: Connection, step: Identity) -> bool:
-    """Take a step from the worklist by its identity; an order's cancellation may lack the Accession Number."""
-    same_accession = [steps.c.accession_number == step[0]] if step[0] else []
-    return connection.execute(delete(steps).where(steps.c.step_id == step[1], *same_accession)).rowcount > 0
+def _cancel(connection: Connection, order: Attributes) -> bool:
+    """Cancellations may lack the Accession Number; then the Study Instance UID or the Patient ID must say whose step it is."""
+    name = named(order)
+    for column, value in (
+        (steps.c.accession_number, name.accession_number),
+        (steps.c.study_instance_uid, name.study_instance_uid),
+        (steps.c.patient_id, text(order, "00100020")),
+    ):
+        if value:
+            return _remove(connection, and_(column == value, steps.c.step_id == name.step_id)) > 0
+    return False
 
 
-def remove_origin(connection: Connection, origin: str, keep: Iterable[Identity] = ()) -> int:
+def _remove(connection: Connection, condition: ColumnElement[bool]) -> int:
+    gone = connection.scalars(select(steps.c.id).where(condition)).all()
+    for start in range(0, len(gone), 500):
+        some = gone[start : start + 500]
+        connection.execute(delete(contents).where(contents.c.step.in_(some)))
+        connection.execute(delete(steps).where(steps.c.id.in_(some)))
+    return len(gone)
+
+
+def remove_origin(connection: Connection, origin: str, keep: Iterable[tuple[str, str]] = ()) -> int:
     """Take out the entries of one file of the watched folder, but for those that it still holds."""
-    rows = connection.execute(select(steps.c.id, steps.c.accession_number, steps.c.step_id).where(steps.c.origin == origin))
+    rows = connection.execute(select(steps.c.id, steps.c.order_id, steps.c.step_id).where(steps.c.origin == origin))
     kept = set(keep)
-    gone = [row.id for row in rows if (row.accession_number, row.step_id) not in kept]
+    gone = [row.id for row in rows if (row.order_id, row.step_id) not in kept]
     for row in gone:
-        connection.execute(delete(steps).where(steps.c.id == row))
+        remove(connection, row)
     return len(gone)
 
 
@@ -96,53 +178,57 @@ def origins(connection: Connection) -> set[str]:
     return set(connection.scalars(select(steps.c.origin).where(steps.c.origin != "").distinct()))
 
 
-def set_state(connection: Connection, step: Identity, state: ScheduledState, now: int) -> bool:
-    """Note that a step is being performed, or was; whether the worklist has it."""
-    found = _OF_IDENTITY.run(connection, {"accession_number": step[0], "step_id": step[1]}).fetchone()
-    if found is None:
-        return False
-    row, attributes, origin = found
-    entry = with_state(orjson.loads(attributes), state)
-    connection.execute(update(steps).where(steps.c.id == row).values(_row(entry, origin, now)))
-    return True
+def set_state(connection: Connection, step: StepIdentity, state: ScheduledState, now: int) -> None:
+    """Note that a step is being performed, or was, if the worklist has it."""
+    for row, attributes, origin in _CALLED.run(connection, parameters(step)).fetchall():
+        _replace(connection, row, with_state(orjson.loads(attributes), state), origin, now)
 
 
 def expire(connection: Connection, started_before: str, changed_before: int) -> int:
     """Take out steps that were to start before a date (YYYYMMDD) and have not changed since `changed_before`."""
-    old = and_(steps.c.start_date < started_before, steps.c.changed_at < changed_before)
-    return connection.execute(delete(steps).where(old)).rowcount
+    return _remove(connection, and_(steps.c.start_date < started_before, steps.c.changed_at < changed_before))
 
 
 def _row(entry: Attributes, origin: str, now: int) -> dict[str, Any]:
     step = step_of(entry)
-    accession_number, step_id = identity(entry)
+    order_id, step_id = identity(entry)
     return {
-        "accession_number": accession_number,
+        "order_id": order_id,
         "step_id": step_id,
+        "accession_number": text(entry, "00080050"),
         "requested_procedure_id": text(entry, "00401001"),
         "study_instance_uid": text(entry, "0020000D"),
         "patient_id": text(entry, "00100020"),
-        # Each group begun by a line feed, see `worklist_search`
-        "patient_name_key": "".join(f"\n{group}" for group in names.split(text(entry, "00100010"))),
         "modality": text(step, "00080060"),
         "station_ae_titles": "".join(f"\\{title}" for title in texts(step, "00400001")) + "\\",
-        "start_date": _comparable(read_date, text(step, "00400002")),
-        "start_time": _comparable(read_time, text(step, "00400003")),
+        "start_date": read_date(text(step, "00400002")),
+        "start_time": read_time(text(step, "00400003")),
         "state": str(state_of(entry)),
-        "attributes": orjson.dumps(entry).decode(),
-        "answer": object_json(project(Query(), entry, ALWAYS_RETURNED)).decode(),
+        **_name("patient", values(entry, "00100010")),
+        **_name("performer", values(step, "00400006")),
         "origin": origin,
         "changed_at": now,
     }
 
 
-def _comparable(read: Callable[[str], str], value: str) -> str:
-    """As queries compare it; what is no date or time stays as it is, and matches nothing."""
-    try:
-        return read(value)
-    except ValueError:
-        return value
+def _name(prefix: str, given: list[Any]) -> dict[str, str]:
+    name = given[0] if given else ""
+    alphabetic, ideographic, phonetic = names.groups(name)
+    words = names.words_of(name)
+    sounds = [sound for word in words if (sound := names.sound(word))]
+    return {
+        f"{prefix}_alphabetic": alphabetic,
+        f"{prefix}_ideographic": ideographic,
+        f"{prefix}_phonetic": phonetic,
+        f"{prefix}_words": _between_line_feeds(words),
+        f"{prefix}_sounds": _between_line_feeds(sounds),
+    }
 
 
-def _entry(row: Row[Any]) -> Entry:
-    return Entry(row.id, orjson.loads(row.attributes))
+def _between_line_feeds(parts: Sequence[str]) -> str:
+    return "\n".join(("", *parts, "")) if parts else ""
+
+
+def _content(row: int, entry: Attributes) -> dict[str, Any]:
+    answer = object_json(project(Query(), entry, ALWAYS_RETURNED))
+    return {"step": row, "attributes": orjson.dumps(entry).decode(), "answer": answer.decode()}

@@ -170,30 +170,48 @@ _NON_PATIENT = instances.c.study_row.is_(None)
 Index("instances_non_patient", instances.c.sop_class_uid, sqlite_where=_NON_PATIENT, postgresql_where=_NON_PATIENT)
 Index("instances_of_series", instances.c.series_row)
 
-# Modality worklist (PS3.4 K): one row a scheduled procedure step; `attributes` is the whole entry as DICOM JSON.
+# ---- Modality worklist and performed procedure steps (PS3.4 K, F)
+
+
+def _name_columns(name: str) -> list["Column[str]"]:
+    """A name: component groups for literal matching; each word, and each sound, between line feeds for fuzzy matching."""
+    return [_text(f"{name}_{part}") for part in ("alphabetic", "ideographic", "phonetic", "words", "sounds")]
+
+
+# One row a scheduled procedure step; narrow, so that a search may look at every row. `order_id`: Accession Number, else Study
+# Instance UID. Rows are named in URLs: the number of a step that has left is never given to another.
 scheduled_steps = Table(
     "scheduled_steps",
     metadata,
     Column("id", Integer, primary_key=True),
-    _text("accession_number"),
+    _text("order_id"),
     _text("step_id"),
+    _text("accession_number"),
     _text("requested_procedure_id"),
     _text("study_instance_uid"),
     _text("patient_id"),
-    _text("patient_name_key"),
     _text("modality"),
     # As \A\B\, and the start as YYYYMMDD and time of day: what modalities ask for.
     _text("station_ae_titles"),
     _text("start_date"),
     _text("start_time"),
     _text("state"),
-    Column("attributes", String, nullable=False),
-    # What every answer holds, as ready DICOM JSON.
-    Column("answer", String, nullable=False),
+    *_name_columns("patient"),
+    *_name_columns("performer"),
     # The file of the watched folder it came from, "" for the other ways in.
     _text("origin"),
     Column("changed_at", Integer, nullable=False),
-    UniqueConstraint("accession_number", "step_id"),
+    UniqueConstraint("order_id", "step_id"),
+    sqlite_autoincrement=True,
+)
+
+# The whole entry, and what every answer holds of it, as DICOM JSON objects.
+scheduled_step_contents = Table(
+    "scheduled_step_contents",
+    metadata,
+    Column("step", Integer, ForeignKey("scheduled_steps.id"), primary_key=True, autoincrement=False),
+    Column("attributes", String, nullable=False),
+    Column("answer", String, nullable=False),
 )
 
 # Modality performed procedure steps (PS3.4 F).
@@ -207,13 +225,14 @@ performed_steps = Table(
     Column("changed_at", Integer, nullable=False),
 )
 
-# Which scheduled steps a performed step fulfils, by their identity: the worklist entry may be gone, or come later.
+# Which scheduled steps a performed step fulfils, by what it calls them: the worklist entry may be gone, or come later.
 fulfilments = Table(
     "fulfilments",
     metadata,
     Column("performed_row", Integer, ForeignKey("performed_steps.id"), primary_key=True),
-    Column("accession_number", String, primary_key=True),
     Column("step_id", String, primary_key=True),
+    Column("accession_number", String, primary_key=True),
+    Column("study_instance_uid", String, primary_key=True),
 )
 
 # Messages to other application entities, delivered in order for each of them, kept until delivered or expired.
@@ -241,8 +260,11 @@ Index(
 )
 Index("scheduled_steps_by_patient_id", scheduled_steps.c.patient_id)
 Index("scheduled_steps_by_origin", scheduled_steps.c.origin)
-Index("fulfilments_by_step", fulfilments.c.accession_number, fulfilments.c.step_id)
-Index("outbox_by_peer", outbox.c.ae_title, outbox.c.id)
+Index("scheduled_steps_by_accession_number", scheduled_steps.c.accession_number, scheduled_steps.c.step_id)
+Index("scheduled_steps_by_study", scheduled_steps.c.study_instance_uid, scheduled_steps.c.step_id)
+Index("fulfilments_by_accession_number", fulfilments.c.accession_number, fulfilments.c.step_id)
+Index("fulfilments_by_study", fulfilments.c.study_instance_uid, fulfilments.c.step_id)
+Index("outbox_by_peer", outbox.c.ae_title, outbox.c.sop_class_uid, outbox.c.id)
 # Storage commitment requests; `requested` holds the references, `result` the response module once it is there (JSON).
 commitments = Table(
     "commitments",

@@ -4,10 +4,11 @@ Blocking; run in a disk worker. Files that are being written are read again once
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..model.attributes import Attributes
-from ..model.status import TooLarge
+from ..model.status import ServiceError, TooLarge
 from ..wire import datasets, elements, json_model
 
 _BINARY, _JSON = (".wl", ".dcm"), ".json"
@@ -32,8 +33,19 @@ def listing(folder: str) -> dict[str, Version]:
     return found
 
 
-def read(folder: str, name: str) -> list[Attributes]:
-    """The data sets of one file; raises `ServiceError` for what is no worklist file, OSError when it cannot be read."""
+def read_all(folder: str, names: Sequence[str]) -> list[list[Attributes] | ServiceError | OSError]:
+    """For each file its data sets; or why they cannot be had: `ServiceError` for what is no worklist file, OSError."""
+    return [_attempt(folder, name) for name in names]
+
+
+def _attempt(folder: str, name: str) -> list[Attributes] | ServiceError | OSError:
+    try:
+        return _read(folder, name)
+    except (ServiceError, OSError) as error:
+        return error
+
+
+def _read(folder: str, name: str) -> list[Attributes]:
     path = Path(folder, name)
     if path.stat().st_size > LARGEST_FILE:
         raise TooLarge(f"a worklist file holds at most {LARGEST_FILE} bytes")

@@ -1,34 +1,68 @@
 """Search of the modality worklist: what the columns answer exactly is SQL, the rest is left to the reference matcher.
 
-The columns hold the values that modalities ask for, one value each: Scheduled Station AE Title (all titles), date and time,
-Modality, the IDs. Names are narrowed by SQL and decided by the matcher.
+Each column holds one value, whose syntax was checked when the entry came in (Scheduled Station AE Title: all its values); so the
+columns can say all that the matcher would. Keys without a column are narrowed by the text they must contain.
 """
 
-from collections.abc import Collection, Iterator
+import re
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import orjson
 from attrs import define, field, frozen
-from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, false, func, or_, select
 
 from ..model.attributes import Attributes
-from ..model.kinds import Dates, Interval, Name, Single, Times, UidList, Universal
+from ..model.kinds import (
+    Dates,
+    Empty,
+    Every,
+    FuzzyName,
+    Interval,
+    Match,
+    Name,
+    OneOf,
+    Single,
+    Times,
+    UidList,
+    Universal,
+    Wildcard,
+)
 from ..model.matching import Items, Key
+from ..model.names import FuzzyWord
 from ..model.query import Fields, Query, match_all
 from ..model.scheduled_steps import ALWAYS_RETURNED, SEQUENCE, ScheduledState
+from . import dialect
+from .schema import scheduled_step_contents as contents
 from .schema import scheduled_steps as steps
 
 Place = tuple[str, str, int]
+Condition = ColumnElement[bool]
 _PAGE = 500
 
-_COLUMNS = {
+_COLUMNS: dict[str, Any] = {
     "00080050": steps.c.accession_number,
     "00401001": steps.c.requested_procedure_id,
     "0020000D": steps.c.study_instance_uid,
     "00100020": steps.c.patient_id,
+    "00100010": "patient",
 }
-_STEP_COLUMNS = {"00400009": steps.c.step_id, "00080060": steps.c.modality}
+_STEP_COLUMNS: dict[str, Any] = {
+    "00400001": steps.c.station_ae_titles,
+    "00400002": steps.c.start_date,
+    "00400003": steps.c.start_time,
+    "00400006": "performer",
+    "00400009": steps.c.step_id,
+    "00400020": steps.c.state,
+    "00080060": steps.c.modality,
+}
 _ORDER = (steps.c.start_date, steps.c.start_time, steps.c.id)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_WILD = re.compile(r"[*?]")
+
+
+class _Unknown(Exception):
+    """The columns cannot say it."""
 
 
 @frozen
@@ -41,15 +75,11 @@ class Page:
 
 @define
 class Narrowed:
-    """Conditions for a query; `exact` when they decide it, so that nothing need be read to count."""
+    """Conditions for a query; `exact` when they decide it. `inside`: text that the JSON of what matches contains."""
 
-    conditions: list[ColumnElement[bool]] = field(factory=list)
+    conditions: list[Condition] = field(factory=list)
+    inside: list[str] = field(factory=list)
     exact: bool = True
-
-    def need(self, condition: ColumnElement[bool], *, exact: bool = True) -> None:
-        """One more condition; one that only narrows leaves the decision to the matcher."""
-        self.conditions.append(condition)
-        self.exact = self.exact and exact
 
 
 def narrow(query: Query, hidden: Collection[ScheduledState]) -> Narrowed:
@@ -72,11 +102,25 @@ def search(
 ) -> Page:
     """The matches among the next candidates behind `after`, at most `most`."""
     narrowed = narrow(query, hidden)
-    conditions = [*narrowed.conditions, *_behind(after)]
-    rows = connection.execute(select(*_ORDER, steps.c.attributes).where(*conditions).order_by(*_ORDER).limit(most)).all()
+    narrowed.conditions += _behind(after)
+    chosen = select(*_ORDER).where(*narrowed.conditions)
+    for part in narrowed.inside:
+        chosen = chosen.where(dialect.contains(_attributes(), part))
+    page = chosen.order_by(*_ORDER).limit(most).subquery()
+    rows = connection.execute(_with_contents(page, contents.c.attributes)).all()
     entries: Iterator[Attributes] = (orjson.loads(row[3]) for row in rows)
     matching = tuple(entries if narrowed.exact else (entry for entry in entries if match_all(query, entry)))
     return Page(matching, (rows[-1][0], rows[-1][1], rows[-1][2]) if len(rows) == most else None)
+
+
+def _attributes() -> Any:
+    return select(contents.c.attributes).where(contents.c.step == steps.c.id).scalar_subquery()
+
+
+def _with_contents(page: Any, content: Any) -> Any:
+    """What is kept of the steps of a page, in their order."""
+    joined = select(*page.c, content).join(contents, contents.c.step == page.c.id)
+    return joined.order_by(page.c.start_date, page.c.start_time, page.c.id)
 
 
 def page_at(
@@ -90,8 +134,9 @@ def page_at(
     if not narrowed.exact:
         return None
     ready = not query.all_fields and _within(query.fields, ALWAYS_RETURNED)
-    chosen = select(steps.c.answer if ready else steps.c.attributes).where(*narrowed.conditions)
-    return list(connection.scalars(chosen.order_by(*_ORDER).limit(limit).offset(offset))), ready
+    page = select(*_ORDER).where(*narrowed.conditions).order_by(*_ORDER).limit(limit).offset(offset).subquery()
+    rows = connection.execute(_with_contents(page, contents.c.answer if ready else contents.c.attributes))
+    return [row[3] for row in rows], ready
 
 
 def _within(asked: Fields, always: Fields) -> bool:
@@ -99,7 +144,7 @@ def _within(asked: Fields, always: Fields) -> bool:
     for tag, inner in asked.items():
         if tag not in always or (inner is None and always[tag] is not None):
             return False
-        if inner is not None and not _within(inner, always[tag] or {}):
+        if inner is not None and always[tag] is not None and not _within(inner, always[tag] or {}):
             return False
     return True
 
@@ -109,7 +154,7 @@ def count(connection: Connection, query: Query, hidden: Collection[ScheduledStat
     return connection.scalar(select(func.count()).select_from(steps).where(*narrow(query, hidden).conditions)) or 0
 
 
-def _behind(after: Place | None) -> list[ColumnElement[bool]]:
+def _behind(after: Place | None) -> list[Condition]:
     if after is None:
         return []
     day, time, row = after
@@ -117,42 +162,130 @@ def _behind(after: Place | None) -> list[ColumnElement[bool]]:
     return [or_(steps.c.start_date > day, and_(steps.c.start_date == day, later_time))]
 
 
+# ---- from keys to conditions
+
+
 def _add(found: Narrowed, key: Key, columns: dict[str, Any]) -> None:
-    match, column = key.match, columns.get(key.tag)
-    inside = columns is _STEP_COLUMNS
-    if isinstance(match, Universal):
+    if isinstance(key.match, Universal):
         return
-    if column is not None and isinstance(match, Single):
-        found.need(column == match.value)
-    elif column is not None and isinstance(match, UidList):
-        found.need(column.in_(sorted(match.uids)))
-    elif inside and key.tag == "00400001" and isinstance(match, Single):
-        without = func.replace(steps.c.station_ae_titles, f"\\{match.value}\\", "")
-        found.need(func.length(without) < func.length(steps.c.station_ae_titles))
-    elif inside and key.tag == "00400002" and isinstance(match, Dates):
-        found.need(steps.c.start_date.between(match.low, match.high))
-    elif inside and key.tag == "00400003" and isinstance(match, Times):
-        found.need(steps.c.start_time.between(match.low, match.high))
-    elif inside and key.tag == "00400002" and isinstance(match, Interval):
-        _add_interval(found, match)
-    elif key.tag == "00100010" and isinstance(match, Name):
-        found.need(steps.c.patient_name_key.like(_like(match), escape="/"), exact=False)
-    else:
+    try:
+        found.conditions.append(_condition(key.match, columns[key.tag]))
+    except (_Unknown, KeyError):
         found.exact = False
+        found.inside += _contained(key.match)
 
 
-def _add_interval(found: Narrowed, match: Interval) -> None:
+def _condition(match: Match, column: Any) -> Condition:
+    try:
+        make = (_NAMES if isinstance(column, str) else _KINDS)[type(match)]
+    except KeyError:
+        raise _Unknown from None
+    return make(match, column)
+
+
+def _contained(match: Match) -> list[str]:
+    """Text that is in the JSON of every match, because the value is; a number may be written in several ways."""
+    if isinstance(match, Items):
+        return [part for key in match.keys for part in _contained(key.match)]
+    if not isinstance(match, Single):
+        return []
+    try:
+        float(match.value)
+    except ValueError:
+        return [orjson.dumps(match.value).decode()[1:-1]]
+    return []
+
+
+def _single(match: Single, column: Any) -> Condition:
+    if column is steps.c.station_ae_titles:
+        return false() if "\\" in match.value else dialect.contains(column, f"\\{match.value}\\")
+    return column == match.value
+
+
+def _uid_list(match: UidList, column: Any) -> Condition:
+    return column.in_(dialect.values_of(orjson.dumps(sorted(match.uids)).decode()))
+
+
+def _wildcard(match: Wildcard, column: Any) -> Condition:
+    if column is steps.c.station_ae_titles:
+        raise _Unknown
+    return and_(column != "", _fits(match.pattern, column))
+
+
+def _fits(pattern: str, column: Any) -> Condition:
+    """A wildcard pattern; control characters are in no column."""
+    if _CONTROL.search(pattern):
+        return false()
+    if not _WILD.search(pattern):
+        return column == pattern
+    return dialect.globs(column, dialect.glob(pattern))
+
+
+def _between(match: Dates | Times, column: Any) -> Condition:
+    return column.between(match.low, match.high)
+
+
+def _interval(match: Interval, column: Any) -> Condition:
     """Date and time as one point in time (PS3.4 K.2.2)."""
     date, time = steps.c.start_date, steps.c.start_time
+    if column is not date:
+        raise _Unknown
+    bounds = []
     if match.low is not None:
-        found.need(or_(date > match.low[0], and_(date == match.low[0], time >= match.low[1])))
+        bounds.append(or_(date > match.low[0], and_(date == match.low[0], time >= match.low[1])))
     if match.high is not None:
-        found.need(or_(date < match.high[0], and_(date == match.high[0], time <= match.high[1])))
+        bounds.append(or_(date < match.high[0], and_(date == match.high[0], time <= match.high[1])))
+    return and_(*bounds)
 
 
-def _like(match: Name) -> str:
-    """A pattern that every matching name meets: `patient_name_key` holds all groups, each begun by a line feed."""
-    pattern = match.patterns[0]
-    for mark in ("/", "%", "_"):
-        pattern = pattern.replace(mark, "/" + mark)
-    return f"%\n{pattern.replace('*', '%').replace('?', '_')}%"
+def _one_of(match: OneOf, column: Any) -> Condition:
+    return or_(*[_condition(part, column) for part in match.matches])
+
+
+def _every(match: Every, column: Any) -> Condition:
+    return and_(*[_condition(part, column) for part in match.matches])
+
+
+def _empty(match: Empty, column: Any) -> Condition:
+    return column == ("\\" if column is steps.c.station_ae_titles else "")
+
+
+# ---- persons' names, by the rules of `model.names`
+
+
+def _name(match: Name, prefix: str) -> Condition:
+    groups = [steps.c[f"{prefix}_{group}"] for group in ("alphabetic", "ideographic", "phonetic")]
+    if match.anywhere:
+        return or_(*[and_(group != "", _fits(match.patterns[0], group)) for group in groups])
+    if not any(pattern.strip("*") for pattern in match.patterns):
+        raise _Unknown  # what matches empty groups too: the columns do not tell an empty name from none
+    return and_(*[_fits(pattern, group) for pattern, group in zip(match.patterns, groups, strict=True) if pattern])
+
+
+def _fuzzy(match: FuzzyName, prefix: str) -> Condition:
+    literal = _name(match.literal, prefix)
+    return or_(literal, and_(*[_word(word, prefix) for word in match.words])) if match.words else literal
+
+
+def _word(word: FuzzyWord, prefix: str) -> Condition:
+    words, sounds = steps.c[f"{prefix}_words"], steps.c[f"{prefix}_sounds"]
+    if word.is_pattern:
+        raise _Unknown
+    if word.anywhere:
+        return dialect.contains(words, word.text)
+    begins = dialect.contains(words, f"\n{word.text}")
+    return or_(begins, dialect.contains(sounds, f"\n{word.sound}\n")) if word.sound else begins
+
+
+_KINDS: dict[type[Any], Callable[[Any, Any], Condition]] = {
+    Single: _single,
+    UidList: _uid_list,
+    Wildcard: _wildcard,
+    Dates: _between,
+    Times: _between,
+    Interval: _interval,
+    OneOf: _one_of,
+    Every: _every,
+    Empty: _empty,
+}
+_NAMES: dict[type[Any], Callable[[Any, str], Condition]] = {Name: _name, FuzzyName: _fuzzy, OneOf: _one_of, Every: _every}

@@ -64,7 +64,7 @@ class ModalityWorklist:
                 self.retrieve,
                 "Read one entry (extension)",
                 produces=datasets.PRODUCES,
-                statuses=(200, 404, 406),
+                statuses=(200, 404, 406, 410),
                 **common,
             ),
             Route(
@@ -72,7 +72,7 @@ class ModalityWorklist:
                 ("DELETE",),
                 self.remove,
                 "Take one entry from the worklist (extension)",
-                statuses=(204, 404),
+                statuses=(204, 404, 410),
                 **common,
             ),
             Route(
@@ -189,9 +189,16 @@ class PerformedProcedureSteps:
 
     async def links(self, request: Any, uid: str) -> Response:
         found = await self._steps.links(uid)
+        base = request.door.urls.base(request)
         body: dict[str, Any] = {
             "scheduled": [
-                {"AccessionNumber": accession, "ScheduledProcedureStepID": step} for accession, step in found.scheduled
+                {
+                    "AccessionNumber": step.accession_number,
+                    "StudyInstanceUID": step.study_instance_uid,
+                    "ScheduledProcedureStepID": step.step_id,
+                    "url": None if row is None else f"{base}{STEPS}/{row}",
+                }
+                for step, row in found.scheduled
             ],
             "instances": [{"SOPInstanceUID": instance, "stored": stored} for instance, stored in found.instances],
         }

@@ -16,140 +16,63 @@
 | TQ1-9, ORC-7.6, OBR-27.6 | Requested Procedure Priority | | OBR-30 | Patient Transport Arrangements |
 | ORC-12 | Requesting Physician | | OBR-34 | Scheduled Performing Physician's Name |
 | ORC-17.2, 17.1 | Requesting Service | | IPC-3, ZDS-1 | Study Instance UID |
+| ORC-5 | SC with CA, DC: removed | | ORC-5 = IP, CM | Scheduled Procedure Step Status STARTED, COMPLETED |
+
+Each IPC segment is a step, and each OBR without one. What a message orders is carried out together or not at all.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-import hl7
-from attrs import frozen
+from hl7 import Segment as _Cut
 
 from ..model.attributes import Attributes, attribute
+from ..model.scheduled_steps import Order
 from ..model.status import ServiceError, Status
+from .hl7_message import Segment, segments
 
-# HL7 table 0211 (MSH-18) -> Python codec
-_CHARACTER_SETS = {
-    "": "utf-8",
-    "ASCII": "ascii",
-    "UNICODE": "utf-8",
-    "UNICODE UTF-8": "utf-8",
-    "8859/1": "iso8859-1",
-    "8859/2": "iso8859-2",
-    "8859/3": "iso8859-3",
-    "8859/4": "iso8859-4",
-    "8859/5": "iso8859-5",
-    "8859/6": "iso8859-6",
-    "8859/7": "iso8859-7",
-    "8859/8": "iso8859-8",
-    "8859/9": "iso8859-9",
-    "8859/15": "iso8859-15",
-    "GB 18030-2000": "gb18030",
-    "ISO IR87": "iso2022_jp",
-    "KS X 1001": "euc_kr",
-}
 ORDERS = {("ORM", "O01"), ("OMG", "O19"), ("OMI", "O23")}
 _ENTER, _REMOVE = {"NW", "XO", "XX", "SC", "SN", "PA", "RE"}, {"CA", "DC", "OC", "OD", "CR", "DR"}
+_STATUSES = {"IP": "STARTED", "CM": "COMPLETED"}
 _PRIORITIES = {"S": "STAT", "A": "HIGH", "R": "ROUTINE", "P": "HIGH", "C": "MEDIUM", "T": "HIGH"}
 
 
-@frozen
-class Order:
-    """One scheduled step: to be entered, or (`remove`) to be taken from the worklist."""
-
-    remove: bool
-    attributes: Attributes
-
-
-def parse(data: bytes) -> hl7.Message:
-    """The segments of one message; raises `ServiceError` (C000) for what is no HL7 v2 message."""
-    text = _text(data)
-    if not text.startswith("MSH") or len(text) < 9:
-        raise ServiceError("expected an HL7 v2 message that begins with MSH", Status.CANNOT_UNDERSTAND)
-    try:
-        return hl7.parse(text)
-    except (hl7.HL7Exception, ValueError, IndexError, KeyError, TypeError):
-        raise ServiceError("this is no HL7 v2 message", Status.CANNOT_UNDERSTAND) from None
-
-
-def _text(data: bytes) -> str:
-    lines = data.strip(b"\r\n\x0b\x1c").replace(b"\r\n", b"\r").replace(b"\n", b"\r")
-    header = lines.split(b"\r", 1)[0]
-    fields = header.split(header[3:4] or b"|")
-    name = fields[17].split(b"~")[0].decode("ascii", "replace").strip() if len(fields) > 17 else ""
-    codec = _CHARACTER_SETS.get(name)
-    if codec is None:
-        raise ServiceError("MSH-18: this character set is not supported", Status.CANNOT_UNDERSTAND)
-    try:
-        return lines.decode(codec)
-    except UnicodeDecodeError:
-        if name:
-            raise ServiceError("the message does not fit the character set of MSH-18", Status.CANNOT_UNDERSTAND) from None
-        return lines.decode("iso8859-1")
-
-
-def acknowledgement(message: hl7.Message, code: str, comment: str = "") -> bytes:
-    """The ACK of a message: AA accepted, AE refused because of its content, AR rejected; `comment` goes to MSA-3."""
-    answer = message.create_ack(code)
-    if comment:
-        answer.segment("MSA").assign_field(hl7.Field("~", [comment]), 3)
-    return str(answer).encode()
-
-
-def rejection(comment: str) -> bytes:
-    """The answer to what could not be read as a message."""
-    return f"MSH|^~\\&|||||||ACK||P|2.5.1\rMSA|AR||{comment}\r".encode()
-
-
-def orders(message: hl7.Message) -> tuple[Order, ...]:
-    """What the message orders; raises `ServiceError` (0122) for other messages, (C000, 0106) for bad ones."""
-    header = _Segment(next(iter(message)), message.unescape)
-    kind = (header.get(9, 1), header.get(9, 2))
-    if kind not in ORDERS:
+def orders(data: bytes) -> tuple[Order, ...]:
+    """What a message orders; raises `ServiceError`: C000 for no HL7 message, 0122 for another, 0106 and 0120 for a bad one."""
+    found = segments(data)
+    if (found[0].get(9, 1), found[0].get(9, 2)) not in ORDERS:
         raise ServiceError("MSH-9: expected ORM^O01, OMG^O19 or OMI^O23", Status.SOP_CLASS_NOT_SUPPORTED)
-    segments = [_Segment(segment, message.unescape) for segment in message]
-    patient = _patient(segments)
-    found = tuple(_order(patient, group) for group in _groups(segments))
-    if not found:
+    patient = _patient(found)
+    ordered = tuple(_order(patient, group) for group in _groups(found))
+    if not ordered:
         raise ServiceError("expected an ORC segment with an OBR segment", Status.MISSING_ATTRIBUTE)
-    return found
+    return ordered
 
 
-class _Segment:
-    """Reads fields and components by their numbers in the HL7 standard; what is absent is empty."""
-
-    def __init__(self, segment: hl7.Segment, unescape: Callable[[str], str]) -> None:
-        self._segment = segment
-        self._unescape = unescape
-        self.name = str(segment[0])
-
-    def get(self, field: int, component: int = 1) -> str:
-        try:
-            repetition = self._segment[field][0]
-            value = repetition[component - 1] if isinstance(repetition, hl7.Container) else repetition if component == 1 else ""
-            while isinstance(value, hl7.Container):
-                value = value[0]
-        except IndexError:
-            return ""
-        return "" if value == '""' else self._unescape(str(value)).strip()
+_NONE = Segment(_Cut("|", [""]))
 
 
-_NONE = _Segment(hl7.Segment("|", [""]), str)
-
-
-def _groups(segments: list[_Segment]) -> Iterator[dict[str, _Segment]]:
-    """The segments of each order: from its ORC to the next; the first of a kind counts."""
-    group: dict[str, _Segment] = {}
-    for segment in segments:
+def _groups(found: list[Segment]) -> Iterator[dict[str, Segment]]:
+    """The segments of each scheduled step: of its ORC, up to the next, the first of a kind; each IPC is a step of its own."""
+    group: dict[str, Segment] = {}
+    steps: list[Segment] = []
+    for segment in found:
         if segment.name == "ORC" or (segment.name == "OBR" and "OBR" in group):
-            if "OBR" in group:
-                yield group
+            yield from _steps(group, steps)
             group = {"ORC": group["ORC"]} if segment.name == "OBR" and "ORC" in group else {}
-        if segment.name in ("ORC", "OBR", "TQ1", "IPC", "ZDS"):
+            steps = []
+        if segment.name == "IPC":
+            steps.append(segment)
+        elif segment.name in ("ORC", "OBR", "TQ1", "ZDS"):
             group.setdefault(segment.name, segment)
+    yield from _steps(group, steps)
+
+
+def _steps(group: dict[str, Segment], steps: list[Segment]) -> Iterator[dict[str, Segment]]:
     if "OBR" in group:
-        yield group
+        yield from ({**group, "IPC": step} for step in steps or [_NONE])
 
 
-def _patient(segments: list[_Segment]) -> Attributes:
+def _patient(segments: list[Segment]) -> Attributes:
     named = {segment.name: segment for segment in reversed(segments)}
     pid, visit = named.get("PID", _NONE), named.get("PV1", _NONE)
     allergies = "\\".join(filter(None, (s.get(3, 2) or s.get(3) for s in segments if s.name == "AL1")))
@@ -169,7 +92,7 @@ def _patient(segments: list[_Segment]) -> Attributes:
     ) | ({"001021C0": attribute("US", 3)} if visit.get(15) == "B6" else {})
 
 
-def _order(patient: Attributes, group: dict[str, _Segment]) -> Order:
+def _order(patient: Attributes, group: dict[str, Segment]) -> Order:
     orc, obr, ipc, zds = (group.get(name, _NONE) for name in ("ORC", "OBR", "IPC", "ZDS"))
     control = orc.get(1)
     if control not in _ENTER | _REMOVE:
@@ -191,10 +114,11 @@ def _order(patient: Attributes, group: dict[str, _Segment]) -> Order:
         }
     ) | _code("00321064", obr, 1)
     step = {"00400100": {"vr": "SQ", "Value": [_step(group)]}}
-    return Order(control in _REMOVE, dict(sorted({**patient, **requested, **step}.items())))
+    remove = control in _REMOVE or (control == "SC" and orc.get(5) in _REMOVE)
+    return Order(remove, dict(sorted({**patient, **requested, **step}.items())))
 
 
-def _step(group: dict[str, _Segment]) -> Attributes:
+def _step(group: dict[str, Segment]) -> Attributes:
     obr, ipc = group.get("OBR", _NONE), group.get("IPC", _NONE)
     start = _start(group)
     return _present(
@@ -208,11 +132,12 @@ def _step(group: dict[str, _Segment]) -> Attributes:
             "00400009": ("SH", ipc.get(4) or obr.get(20)),
             "00400010": ("SH", ipc.get(7)),
             "00400011": ("SH", ipc.get(8)),
+            "00400020": ("CS", _STATUSES.get(group.get("ORC", _NONE).get(5), "")),
         }
     ) | _code("00400008", obr, 4)
 
 
-def _start(group: dict[str, _Segment]) -> str:
+def _start(group: dict[str, Segment]) -> str:
     """YYYYMMDDHHMMSS of the first place that has one; a missing time of day is midnight."""
     orc, obr, tq1 = (group.get(name, _NONE) for name in ("ORC", "OBR", "TQ1"))
     for value in (tq1.get(7), orc.get(7, 4), obr.get(36), obr.get(27, 4)):
@@ -224,7 +149,7 @@ def _start(group: dict[str, _Segment]) -> str:
     return ""
 
 
-def _priority(group: dict[str, _Segment]) -> str:
+def _priority(group: dict[str, Segment]) -> str:
     orc, obr, tq1 = (group.get(name, _NONE) for name in ("ORC", "OBR", "TQ1"))
     code = tq1.get(9) or orc.get(7, 6) or obr.get(27, 6)
     return _PRIORITIES.get(code[:1].upper(), "")
@@ -234,13 +159,13 @@ def _date(value: str) -> str:
     return value[:8] if value[:8].isdecimal() and len(value) >= 8 else ""
 
 
-def _name(segment: _Segment, field: int, first: int) -> str:
+def _name(segment: Segment, field: int, first: int) -> str:
     """XPN or XCN to PN: HL7 has suffix before prefix, DICOM prefix before suffix (PS3.5 6.2.1)."""
     family, given, middle, suffix, prefix = (segment.get(field, first + number) for number in range(1, 6))
     return "^".join((family, given, middle, prefix, suffix)).rstrip("^")
 
 
-def _code(tag: str, segment: _Segment, first: int) -> Attributes:
+def _code(tag: str, segment: Segment, first: int) -> Attributes:
     value, meaning, scheme = (segment.get(4, first + number) for number in range(3))
     if not value:
         return {}

@@ -66,6 +66,48 @@ class WorklistTests(ModalityTestCase):
         self.find({"00080005": attribute("CS", "ISO_IR 100"), "00080050": attribute("SH", "ACC1"), "00100010": {"vr": "PN"}})
         self.assertIn("Müller^Eva".encode("latin-1"), self.peer.data)
 
+    def test_every_character_set_of_the_request(self) -> None:
+        """A modality that knows only ISO 2022 IR 87 is answered in it, where it can hold the name; else in UTF-8."""
+        name = "Yamada^Tarou=山田^太郎=やまだ^たろう"
+        self.run_(self.worklist.enter([order(3, name=name)]))
+        asked = {"00080050": attribute("SH", "ACC3"), "00100010": {"vr": "PN"}}
+        for terms, answered in (
+            (("", "ISO 2022 IR 87"), ["", "ISO 2022 IR 87"]),
+            (("ISO_IR 13", "ISO 2022 IR 87"), ["ISO_IR 13", "ISO 2022 IR 87"]),
+            (("ISO_IR 192",), ["ISO_IR 192"]),
+            (("ISO_IR 100",), ["ISO_IR 192"]),
+            ((), ["ISO_IR 192"]),
+        ):
+            self.find({"00080005": attribute("CS", *terms)} | asked)
+            match = datasets.decode(self.peer.data, IMPLICIT)
+            self.assertEqual([value or "" for value in match["00080005"]["Value"]], answered)
+            self.assertEqual(text(match, "00100010"), name)
+            self.peer.heard.clear()
+
+    def test_keys_of_old_equipment(self) -> None:
+        """Group lengths, and keys with nothing but padding, ask for nothing."""
+        step = {"00400000": attribute("UL", 10), "00400001": attribute("AE", "  "), "00080060": attribute("CS", "MR")}
+        asked = {"00100000": attribute("UL", 20), "00100010": {"vr": "PN"}, "00400100": attribute("SQ", step)}
+        self.assertEqual(self.find(asked), [0xFF00, 0])
+        match = datasets.decode(self.peer.data, IMPLICIT)
+        self.assertNotIn("00100000", match)
+        self.assertEqual(text(items(match, "00400100")[0], "00400001"), "MR_1")
+
+    def test_conditional_attributes(self) -> None:
+        """Types 1C and 2C come where the entry has them, empty only for who asks."""
+        described = order(4)
+        described["00321060"] = attribute("LO", "CT HEAD")
+        items(described, "00400100")[0]["00400007"] = attribute("LO", "HEAD")
+        self.run_(self.worklist.enter([described]))
+        self.find({"00080050": attribute("SH", "ACC4")})
+        match = datasets.decode(self.peer.data, IMPLICIT)
+        self.assertEqual((text(match, "00321060"), text(items(match, "00400100")[0], "00400007")), ("CT HEAD", "HEAD"))
+        self.assertNotIn("00321064", match)
+        self.peer.heard.clear()
+        self.find({"00080050": attribute("SH", "ACC4"), "00321064": {"vr": "SQ"}, "00380014": {"vr": "SQ"}})
+        match = datasets.decode(self.peer.data, IMPLICIT)
+        self.assertEqual((match["00321064"], match["00380014"]), ({"vr": "SQ"}, {"vr": "SQ"}))
+
     def test_bad_identifier(self) -> None:
         self.assertEqual(self.find({"00100030": attribute("DA", "yesterday")}), [0xA900])
         command = Command(CommandField.C_FIND, message_id=8, affected_sop_class_uid=WORKLIST, priority=0)

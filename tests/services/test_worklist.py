@@ -10,8 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from dicomd.model.attributes import Attributes, attribute, items, text
 from dicomd.model.query import Options, from_identifier, from_parameters
-from dicomd.model.scheduled_steps import SEQUENCE, ScheduledState, state_of
-from dicomd.model.status import NoSuchInstance, ServiceError, Status
+from dicomd.model.scheduled_steps import SEQUENCE, Order, ScheduledState, StepIdentity, state_of
+from dicomd.model.status import Gone, NoSuchInstance, ServiceError, Status
 from dicomd.services.hub import EventHub
 from dicomd.services.performed_steps import PerformedSteps
 from dicomd.services.worklist import Worklist
@@ -113,14 +113,94 @@ class EntryTests(WorklistTestCase):
     def test_remove(self) -> None:
         [entered] = self.enter(order())
         self.run_(self.worklist.remove(entered.row))
-        self.assertIsInstance(self.refusal(self.worklist.remove(entered.row)), NoSuchInstance)
-        self.assertIsInstance(self.refusal(self.worklist.retrieve(entered.row)), NoSuchInstance)
+        self.assertIsInstance(self.refusal(self.worklist.remove(entered.row)), Gone)
+        self.assertIsInstance(self.refusal(self.worklist.retrieve(entered.row)), Gone)
+        unknown = self.refusal(self.worklist.retrieve(entered.row + 1))
+        self.assertIsInstance(unknown, NoSuchInstance)
+        self.assertNotIsInstance(unknown, Gone)
+
+    def test_a_number_is_never_given_again(self) -> None:
+        """A URL that was handed out must not name another patient's step."""
+        [first] = self.enter(order(1))
+        self.run_(self.worklist.remove(first.row))
+        [second] = self.enter(order(2))
+        self.assertNotEqual(first.row, second.row)
+
+    def test_without_accession_number(self) -> None:
+        """Two patients whose steps have the same ID and no Accession Number are two; the same order again is one."""
+        orders = [order(1), order(2)]
+        for one in orders:
+            one["00080050"] = {"vr": "SH"}
+            one[SEQUENCE]["Value"][0]["00400009"] = attribute("SH", "1")
+        rows = [entered.row for entered in self.enter(*orders)]
+        self.assertEqual(len(set(rows)), 2)
+        self.assertEqual([entered.row for entered in self.enter(*orders)], rows)
+
+    def test_wrong_types(self) -> None:
+        """What no query could find, and what is of another VR, is refused and named; nothing is entered."""
+        for tag, bad in (
+            ("00100010", {"vr": "SQ", "Value": [{}]}),
+            ("00100010", attribute("PN", "DOE^A", "DOE^B")),
+            ("00100020", attribute("LO", "A\nB")),
+            ("00080050", attribute("SH", "A", "B")),
+            ("0020000D", attribute("UI", "not a UID")),
+            ("00081110", attribute("LO", "1.2.3")),
+        ):
+            error = self.refusal(self.worklist.enter([order(1), {**order(2), tag: bad}]))
+            self.assertEqual((error.status, error.offending), (Status.INVALID_ATTRIBUTE_VALUE, (int(tag, 16),)), tag)
+        for tag, bad in (
+            ("00400001", attribute("AE", "A\\B")),
+            ("00400002", attribute("DA", "20260230")),
+            ("00400002", attribute("DA", "20260601", "20260602")),
+            ("00400003", attribute("TM", "noon")),
+            ("00080060", attribute("LO", "CT")),
+            ("00400008", attribute("SH", "P1")),
+        ):
+            broken = order(2)
+            broken[SEQUENCE]["Value"][0][tag] = bad
+            error = self.refusal(self.worklist.enter([order(1), broken]))
+            self.assertEqual((error.status, error.offending), (Status.INVALID_ATTRIBUTE_VALUE, (int(tag, 16),)), tag)
+        self.assertEqual(self.found(), [])
 
     def test_expires(self) -> None:
         """A step leaves `keep_days` after its start, when nothing has changed it since."""
         self.enter(order(1, date="20260601"), order(2, date="20260801"))
         self.clock.advance(40 * 86400)
         self.run_(self.worklist.expire())
+        self.assertEqual(self.found(), ["ACC2"])
+
+
+class OrderTests(WorklistTestCase):
+    """What one message orders is carried out together or not at all."""
+
+    def carry_out(self, *orders: Order) -> int:
+        return int(self.run_(self.worklist.carry_out(orders)))
+
+    def test_all_or_nothing(self) -> None:
+        bad = order(2)
+        del bad["00100020"]
+        self.enter(order(3))
+        self.refusal(self.worklist.carry_out([Order(False, order(1)), Order(True, order(3)), Order(False, bad)]))
+        self.assertEqual(self.found(), ["ACC3"])
+        self.assertEqual(self.carry_out(Order(False, order(1)), Order(True, order(3))), 0)
+        self.assertEqual(self.found(), ["ACC1"])
+
+    def test_unknown_step(self) -> None:
+        """Its number is told, the rest is carried out."""
+        self.assertEqual(self.carry_out(Order(False, order(1)), Order(True, order(2))), 1)
+        self.assertEqual(self.found(), ["ACC1"])
+
+    def test_only_the_patient_s_own_step(self) -> None:
+        """Without an Accession Number, the study or the patient must fit; without those too, nothing is removed."""
+        self.enter(order(1), order(2))
+        for changes, unknown in (
+            ({"00100020": attribute("LO", "P2")}, 1),
+            ({"0020000D": attribute("UI", "1.2.3")}, 1),
+            ({}, 0),
+        ):
+            self.assertEqual(self.carry_out(Order(True, {**order(1), "00080050": {"vr": "SH"}, **changes})), unknown)
+        nobody = {**order(2), "00080050": {"vr": "SH"}, "00100020": {"vr": "LO"}}
+        self.assertEqual(self.refusal(self.worklist.carry_out([Order(True, nobody)])).status, Status.MISSING_ATTRIBUTE_VALUE)
         self.assertEqual(self.found(), ["ACC2"])
 
 
@@ -210,5 +290,7 @@ class PerformedTests(WorklistTestCase):
     def test_links(self) -> None:
         self.run_(self.steps.create("1.2.9", self.performed))
         links = self.run_(self.steps.links("1.2.9"))
-        self.assertEqual(links.scheduled, (("ACC1", "SPS1"),))
+        self.assertEqual(links.scheduled, ((StepIdentity("ACC1", "1.2.3", "SPS1"), None),))
+        [entered] = self.enter(order())
+        self.assertEqual(self.run_(self.steps.links("1.2.9")).scheduled[0][1], entered.row)
         self.assertEqual(links.instances, (("1.2.3.4", False), ("1.2.3.4", False)))

@@ -97,7 +97,9 @@ class WorklistTests(ModalityTestCase):
 
     def test_remove(self) -> None:
         path = self.post(STEPS, order()).headers["location"].removeprefix("http://dicom.test")
-        self.assertEqual([ask(self.door, "DELETE", path).status for _ in range(2)], [204, 404])
+        self.assertEqual([ask(self.door, "DELETE", path).status for _ in range(2)], [204, 410])
+        self.assertEqual(self.get(path.removeprefix("/dicom-web")).status, 410)
+        self.assertEqual(self.get(STEPS + "/2").status, 404)
         self.assertEqual(self.get(STEPS + "/x").status, 404)
 
     def test_bad_bodies(self) -> None:
@@ -140,7 +142,7 @@ class PerformedTests(ModalityTestCase):
         self.post(PERFORMED + "/1.2.3", creation())
         self.assertEqual(
             self.get(PERFORMED + "/1.2.3/links").json["scheduled"],
-            [{"AccessionNumber": "A1", "ScheduledProcedureStepID": "SPS1"}],
+            [{"AccessionNumber": "A1", "StudyInstanceUID": "1.2.3", "ScheduledProcedureStepID": "SPS1", "url": None}],
         )
 
     def test_refusals(self) -> None:

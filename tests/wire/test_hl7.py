@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from dicomd.model.attributes import Attributes, attribute, items, text
-from dicomd.model.scheduled_steps import entries
+from dicomd.model.scheduled_steps import Order, entries
 from dicomd.model.status import ServiceError, Status
 from dicomd.wire import hl7
 
@@ -30,8 +30,8 @@ ORM = (
 )
 
 
-def orders(message: str) -> tuple[hl7.Order, ...]:
-    return hl7.orders(hl7.parse(message.encode()))
+def orders(message: str) -> tuple[Order, ...]:
+    return hl7.orders(message.encode())
 
 
 def both(attributes: Attributes) -> dict[str, Any]:
@@ -106,9 +106,37 @@ class MappingTests(SynchronousTestCase):
         self.assertEqual(orders(OMI.replace("\r", "\r\n")), orders(OMI))
 
     def test_character_sets(self) -> None:
-        for name, codec in (("8859/1", "iso8859-1"), ("8859/9", "iso8859-9"), ("GB 18030-2000", "gb18030")):
-            data = OMI.replace("UNICODE UTF-8", name).encode(codec)
-            self.assertEqual(both(hl7.orders(hl7.parse(data))[0].attributes)["00100010"], "Müller^Eva^M^Dr^Jr", name)
+        for name, codec, patient in (
+            ("8859/1", "iso8859-1", "Müller^Eva"),
+            ("8859/9", "iso8859-9", "Müller^Eva"),
+            ("8859/7", "iso8859-7", "Παπαδόπουλος^Ελένη"),
+            ("GB 18030-2000", "gb18030", "王^小东"),
+            ("ISO IR87", "iso2022_jp", "山田^太郎"),
+            ("ASCII~ISO IR87", "iso2022_jp", "山田^太郎"),
+            ("~ISO IR87", "iso2022_jp", "山田^太郎"),
+            ("", "iso8859-1", "Müller^Eva"),
+            ("", "utf-8", "山田^太郎"),
+        ):
+            data = OMI.replace("UNICODE UTF-8", name).replace("Müller^Eva^M^Jr^Dr", patient).encode(codec)
+            self.assertEqual(both(hl7.orders(data)[0].attributes)["00100010"], patient, name)
+
+    def test_every_ipc_is_a_step(self) -> None:
+        """OMI^O23: one procedure, performed in two steps."""
+        found = [both(order.attributes) for order in orders(OMI + "IPC|ACC1|RP1|1.2.3|SPS2|CT||ROOM2||CT_AE2\r")]
+        self.assertEqual([step["00400009"] for step in found], ["SPS1", "SPS2"])
+        self.assertEqual([step["00400001"] for step in found], ["CT_AE", "CT_AE2"])
+        self.assertEqual({step["00321060"] for step in found}, {"CT Head & Neck"})
+
+    def test_status_changed(self) -> None:
+        """ORC-1 SC with ORC-5: in progress, completed, or removed."""
+        for status, remove, step in (
+            ("IP", False, "STARTED"),
+            ("CM", False, "COMPLETED"),
+            ("CA", True, None),
+            ("DC", True, None),
+        ):
+            [order] = orders(ORM.format(control="SC").replace("FI1||||", f"FI1||{status}||"))
+            self.assertEqual((order.remove, both(order.attributes).get("00400020")), (remove, step), status)
 
 
 class RefusalTests(SynchronousTestCase):
@@ -136,19 +164,9 @@ class RefusalTests(SynchronousTestCase):
         """Whatever comes, it is a message or a ServiceError."""
         for prefix in (b"", b"MSH|^~\\&|", OMI.encode()[:200]):
             try:
-                hl7.orders(hl7.parse(prefix + data))
+                hl7.orders(prefix + data)
             except ServiceError as error:
                 self.assertTrue(error.comment)
-
-
-class AcknowledgementTests(SynchronousTestCase):
-    def test_names_the_message(self) -> None:
-        answer = hl7.acknowledgement(hl7.parse(OMI.encode()), "AE", "needs a value").decode().split("\r")
-        self.assertTrue(answer[0].startswith("MSH|^~\\&|PACS|H|RIS|H|"))
-        self.assertEqual(answer[1], "MSA|AE|42|needs a value")
-
-    def test_rejection_is_a_message(self) -> None:
-        self.assertEqual(str(hl7.parse(hl7.rejection("no")).segment("MSA")[1]), "AR")
 
 
 class ExampleTests(SynchronousTestCase):
