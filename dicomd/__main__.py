@@ -160,10 +160,8 @@ async def run(reactor: Any, argv: list[str], out: TextIO) -> int:
 
 
 def main() -> None:
-    """Run the command line."""
-    status: list[int] = []
-    react(lambda reactor: ensureDeferred(run(reactor, sys.argv[1:], sys.stderr)).addCallback(status.append))
-    sys.exit(status[0])
+    """Run the command line; `react` leaves the process itself, with the status of the `SystemExit` it is given."""
+    react(lambda reactor: ensureDeferred(run(reactor, sys.argv[1:], sys.stderr)).addCallback(sys.exit))
 
 
 if __name__ == "__main__":

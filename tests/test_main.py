@@ -2,6 +2,7 @@
 
 import io
 import os
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from sqlalchemy import insert, select, update
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.internet.utils import getProcessOutputAndValue
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from dicomd.__main__ import Bar, run
@@ -19,6 +21,7 @@ from dicomd.store.archive import Archive
 from tests.archive import edited
 from tests.data import pydicom_files, shared_files
 from tests.non_patient import palettes
+from tests.process import ROOT
 
 
 class CommandCase(TestCase):
@@ -216,6 +219,25 @@ class ReindexTests(CommandCase):
         os.truncate(self.held()[0], 100)
         self.assertEqual(await self.run_command("reindex"), 1)
         self.assertEqual((len(self.rows(schema.instances)), len(self.held())), (1, 2))
+
+
+class ProcessTests(CommandCase):
+    """The command as its users run it."""
+
+    async def test_exit_status(self) -> None:
+        """0 when all is well, 1 when something is wrong with files, 2 when the work could not be done."""
+        self.put(2)
+        arguments = ["-m", "dicomd", "--config", str(self.folder / "dicomd.toml")]
+        (self.source / "torn.dcm").write_bytes(edited()[:2000])
+        for status, *command in (
+            (2, "import", str(self.folder / "absent")),
+            (1, "import", str(self.source)),
+            (0, "import", str(self.source / "0.dcm")),
+            (0, "verify"),
+        ):
+            process = getProcessOutputAndValue(sys.executable, [*arguments, *command], os.environ | {"PYTHONPATH": str(ROOT)})
+            _, said, actual = await process
+            self.assertEqual(actual, status, said)
 
 
 class BarTests(SynchronousTestCase):
