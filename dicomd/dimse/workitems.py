@@ -120,7 +120,7 @@ class UpsProvider:
         pending = Status.PENDING_WITH_UNSUPPORTED_KEYS if TRANSACTION_UID in identifier else Status.PENDING
         declared, place = datasets.declared_set(identifier), None
         while not association.is_cancelled(message):
-            page = await self._workitems.search(query, PAGE, place, always=(SOP_CLASS_UID, SOP_INSTANCE_UID), empty=True)
+            page = await self._workitems.find(query, PAGE, place, (SOP_CLASS_UID, SOP_INSTANCE_UID))
             for match in page.matches:
                 if association.is_cancelled(message):
                     break

@@ -5,8 +5,10 @@ A Transaction UID is taken in, compared and never given out.
 """
 
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, Protocol
+from functools import lru_cache
+from typing import Any, Generic, Protocol, TypeVar
 
+import orjson
 from attrs import define, evolve, field, frozen
 
 from ..model import workitem_filters
@@ -38,6 +40,8 @@ from .workitem_changes import Moment
 PORTION = 200
 BETWEEN_PORTIONS_SECONDS, LAGGING_SECONDS = 0.01, 1.0
 EXPIRE_SECONDS = 60.0
+# What a search answers always: types 1 and 2 of PS3.4 Table CC.2.5-3, and the character set (1C).
+_ALWAYS = frozenset((*ALWAYS_RETURNED, "00080005"))
 WELL_KNOWN = (GLOBAL_SUBSCRIPTION, FILTERED_SUBSCRIPTION)
 
 
@@ -54,11 +58,14 @@ class Settings(Protocol):
     def known_subscribers_only(self) -> bool: ...
 
 
+M = TypeVar("M", bytes, Attributes)
+
+
 @frozen
-class Page:
+class Page(Generic[M]):
     """Matching items, how many follow, and where to go on."""
 
-    matches: list[Attributes]
+    matches: list[M]
     remaining: int
     last: Place | None
 
@@ -145,20 +152,14 @@ class Workitems:
         status: Status = await self._workers.write(change, uid, requesting_ae_title, reason, own_uid, self._moment())
         return status
 
-    async def search(
-        self,
-        query: Query,
-        most: int,
-        after: Place | None = None,
-        *,
-        always: Sequence[str] = ALWAYS_RETURNED,
-        empty: bool = False,
-    ) -> Page:
-        """At most `most` matching items with the attributes asked for and those `always` returned (PS3.4 CC.2.8).
+    async def search(self, query: Query, most: int) -> "Page[bytes]":
+        """At most `most` matching items as DICOM JSON objects, with what was asked for and what is always returned."""
+        page: Page[bytes] = await self._workers.read(_search, query, most)
+        return page
 
-        `empty`: what was asked for and is not there is returned without value.
-        """
-        page: Page = await self._workers.read(_search, query, most, after, frozenset(always), empty)
+    async def find(self, query: Query, most: int, after: Place | None, always: Sequence[str]) -> "Page[Attributes]":
+        """The same from the given place on, as attributes; what was asked for and is not there is without value."""
+        page: Page[Attributes] = await self._workers.read(_find, query, most, after, tuple(always))
         return page
 
     # ---- subscriptions
@@ -252,31 +253,50 @@ def _exists(connection: Any, uid: str) -> None:
     _read(connection, uid)
 
 
-def _search(connection: Any, query: Query, most: int, after: Place | None, always: frozenset[str], empty: bool) -> Page:
-    hidden = {tag: inner for tag, inner in query.fields.items() if tag != TRANSACTION_UID}
-    shown = evolve(query, fields=hidden)
+def _without_key(query: Query) -> Query:
+    """The Transaction UID is not given out, not even empty."""
+    return evolve(query, fields={tag: inner for tag, inner in query.fields.items() if tag != TRANSACTION_UID})
+
+
+def _find(connection: Any, query: Query, most: int, after: Place | None, always: Sequence[str]) -> Page[Attributes]:
+    shown = _without_key(query)
     found = workitem_search.search(connection, query, most, query.offset, after)
-    whole = None if empty else _whole_attributes(shown, always)
-    if whole is not None:
-        by_items = [(key.tag, key.match) for key in query.keys if isinstance(key.match, Items)]
-        matches = [_whole(item, whole, by_items) for item in found.items]
-    else:
-        matches = [project(shown, item, dict.fromkeys(always), empty=empty) for item in found.items]
+    matches = [project(shown, orjson.loads(item), dict.fromkeys(always), empty=True) for item in found.items]
     return Page(matches, found.remaining, found.last)
 
 
-def _whole_attributes(query: Query, always: frozenset[str]) -> frozenset[str] | None:
+def _search(connection: Any, query: Query, most: int) -> Page[bytes]:
+    shown = _without_key(query)
+    found = workitem_search.search(connection, query, most, query.offset)
+    whole = _whole_attributes(shown)
+    if query.all_fields and query.timezone is None:
+        matches = found.items
+    elif whole is not None:
+        by_items = tuple((key.tag, key.match) for key in query.keys if isinstance(key.match, Items))
+        matches = [_whole(item, whole, by_items) for item in found.items]
+    else:
+        always = dict.fromkeys(_ALWAYS)
+        matches = [orjson.dumps(project(shown, orjson.loads(item), always)) for item in found.items]
+    return Page(matches, found.remaining, found.last)
+
+
+def _whole_attributes(query: Query) -> frozenset[str] | None:
     """The attributes that an answer holds as they are; None when an item has to be looked at more closely."""
-    parts = any(inner is not None and tag not in always for tag, inner in query.fields.items())
+    parts = any(inner is not None and tag not in _ALWAYS for tag, inner in query.fields.items())
     if parts or query.all_fields or query.creators or query.timezone is not None:
         return None
-    return always.union(query.fields)
+    return _ALWAYS.union(query.fields)
 
 
-def _whole(item: Attributes, wanted: frozenset[str], by_items: Sequence[tuple[str, Items]]) -> Attributes:
-    """The wanted attributes; of a sequence used for matching the items that match (PS3.4 C.2.2.2.6)."""
-    shown = {tag: element for tag, element in item.items() if tag in wanted}
+@lru_cache(4096)
+def _whole(item: bytes, wanted: frozenset[str], by_items: tuple[tuple[str, Items], ...]) -> bytes:
+    """The wanted attributes; of a sequence used for matching the items that match (PS3.4 C.2.2.2.6).
+
+    Remembered: worklists are asked for again and again, and most of their items have not changed.
+    """
+    attributes: Attributes = orjson.loads(item)
+    shown = {tag: element for tag, element in attributes.items() if tag in wanted}
     for tag, match in by_items:
-        if len(present := values(item, tag)) > 1:
+        if len(present := values(attributes, tag)) > 1:
             shown[tag] = attribute("SQ", *([inner for inner in present if match.accepts(inner)] or present))
-    return shown
+    return orjson.dumps(shown)

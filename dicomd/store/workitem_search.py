@@ -11,7 +11,6 @@ import orjson
 from attrs import define, evolve, field, frozen
 from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, select
 
-from ..model.attributes import Attributes
 from ..model.kinds import Dates, DateTimes, FuzzyName, Match, Name, OneOf, Single, UidList, Wildcard
 from ..model.matching import Items, Key
 from ..model.query import Query, match_all
@@ -78,9 +77,9 @@ class Plan:
 
 @frozen
 class Found:
-    """A page of matching items, how many follow, and the place of the last one."""
+    """A page of matching items, as DICOM JSON objects; how many follow, and the place of the last one."""
 
-    items: list[Attributes]
+    items: list[bytes]
     remaining: int
     last: Place | None
 
@@ -217,20 +216,20 @@ def _exact(connection: Connection, made: Plan, limit: int, offset: int, after: P
     if len(rows) == limit:
         every = ordered.order_by(None).subquery()
         remaining = max(0, int(connection.scalar(select(func.count()).select_from(every)) or 0) - offset - limit)
-    items = [orjson.loads(content[row.number]) for row in rows]
+    items = [content[row.number] for row in rows]
     return Found(items, remaining, (rows[-1].start, rows[-1].number) if rows else None)
 
 
 def _matched(connection: Connection, query: Query, made: Plan, limit: int, offset: int, after: Place | None) -> Found:
-    items: list[Attributes] = []
+    items: list[bytes] = []
     last, matched = None, 0
     rows = connection.execute(_select(connection, made, after)).all()
     for begin in range(0, len(rows), _PAGE):
         page = rows[begin : begin + _PAGE]
         content = _attributes(connection, [row.number for row in page])
         for row in page:
-            item = orjson.loads(content[row.number])
-            if not match_all(query, item):
+            item = content[row.number]
+            if not match_all(query, orjson.loads(item)):
                 continue
             matched += 1
             if offset < matched <= offset + limit:

@@ -224,7 +224,9 @@ class UpsRs:
             return Response(204, headers=headers)
         if page.remaining:
             headers.append(warning(service, f"There are {page.remaining} additional results that can be requested"))
-        return datasets.answer(request, page.matches, status=206 if page.remaining else 200, headers=headers)
+        answer = datasets.answer_ready(request, page.matches, headers=headers)
+        answer.status = 206 if page.remaining else 200
+        return answer
 
     async def change_state(self, request: Any, workitem: str, aet: str = "") -> Response:
         """Change Workitem State (PS3.18 11.7)."""

@@ -136,6 +136,7 @@ class StateTests(Case):
         self.bring(State.COMPLETED)
         everything = self.do(self.service.search(from_parameters([("includefield", "all"), ("00081195", "")]), 10)).matches
         self.assertEqual(len(everything), 1)
+        everything = [orjson.loads(item) for item in everything]
         for content in (self.item(), everything, [report.event.information for report in inbox.reports]):
             self.assertNotIn(b"00081195", orjson.dumps(content))
             self.assertNotIn(KEY.encode(), orjson.dumps(content))

@@ -3,13 +3,15 @@
 from itertools import product
 from typing import Any
 
+import orjson
+from attrs import evolve
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from dicomd.model.attributes import Attributes, attribute, text
 from dicomd.model.query import from_identifier, from_parameters, match_all
 from dicomd.model.workitem_keys import KEYS
-from dicomd.store import workitem_search, workitems
+from dicomd.store import workitems
 from dicomd.store.workitem_search import plan, search
 from tests.workers import new_index
 from tests.workitems import code, new_item, performed, sequence
@@ -111,9 +113,10 @@ class SearchTests(SynchronousTestCase):
                 own = {"00080018": attribute("UI", f"1.9.{number}"), "00404010": attribute("DT", "20260528202640.000000+0000")}
                 self.items.append(workitems.add(connection, f"1.9.{number}", item | own).attributes)
 
-    def find(self, query: Any, limit: int = 1000, offset: int = 0, after: Any = None) -> workitem_search.Found:
+    def find(self, query: Any, limit: int = 1000, offset: int = 0, after: Any = None) -> Any:
         with self.index.reader() as connection:
-            return search(connection, query, limit, offset, after)
+            found = search(connection, query, limit, offset, after)
+            return evolve(found, items=[orjson.loads(item) for item in found.items])
 
     def uids(self, items: list[Attributes]) -> list[str]:
         return [text(item, "00080018") for item in items]
