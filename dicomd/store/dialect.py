@@ -20,7 +20,7 @@ from sqlalchemy.sql.elements import ClauseElement
 
 from ..model.status import Busy, ServiceError, Status, StorageFull
 
-__all__ = ["Statement", "begin", "commit", "create", "cursor", "failure", "insert", "rollback", "savepoint", "writing"]
+__all__ = ["Statement", "begin", "commit", "create", "cursor", "failure", "insert", "rollback", "savepoint", "version", "writing"]
 
 # Acknowledged means durable: with synchronous=FULL each commit is on the disk before it returns, in WAL mode too.
 _PRAGMAS = (
@@ -224,6 +224,11 @@ def rollback(connection: Connection) -> None:
     connection.connection.rollback()
     if connection.in_transaction():
         connection.rollback()
+
+
+def version(connection: Connection) -> int:
+    """A number that is another one for this connection whenever somebody else has committed."""
+    return int(cursor(connection).execute("PRAGMA data_version").fetchone()[0])
 
 
 @contextmanager

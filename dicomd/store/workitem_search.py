@@ -17,11 +17,13 @@ from ..model.query import Query, match_all
 from ..model.steps import State
 from ..model.workitem_attributes import START_DATE_TIME, STATE
 from ..model.workitem_keys import CODE_SCHEME, CODE_VALUE, GROUPS, KEYS, PAIR, UTC, comparable
+from . import dialect
 from .schema import workitem_attributes, workitem_keys, workitems
 
 # Keys that are rarer than this are not compared further.
 _RARE = 200
 _PAGE = 200
+_MOST_COUNTS = 256
 Place = tuple[str, int]
 
 
@@ -214,10 +216,23 @@ def _exact(connection: Connection, made: Plan, limit: int, offset: int, after: P
     content = _attributes(connection, [row.number for row in rows])
     remaining = 0
     if len(rows) == limit:
-        every = ordered.order_by(None).subquery()
-        remaining = max(0, int(connection.scalar(select(func.count()).select_from(every)) or 0) - offset - limit)
+        remaining = max(0, _total(connection, made, after, ordered) - offset - limit)
     items = [content[row.number] for row in rows]
     return Found(items, remaining, (rows[-1].start, rows[-1].number) if rows else None)
+
+
+def _total(connection: Connection, made: Plan, after: Place | None, ordered: Select[Any]) -> int:
+    """How many items there are in all; counted once, as long as nothing is committed meanwhile."""
+    current = dialect.version(connection)
+    version, counts = connection.info.get("workitem_counts", (None, {}))
+    if version != current or len(counts) > _MOST_COUNTS:
+        counts = {}
+        connection.info["workitem_counts"] = (current, counts)
+    key = (tuple(made.states or ("any",)), made.start_low, made.start_high, tuple(made.conditions), after)
+    if key not in counts:
+        every = ordered.order_by(None).subquery()
+        counts[key] = int(connection.scalar(select(func.count()).select_from(every)) or 0)
+    return int(counts[key])
 
 
 def _matched(connection: Connection, query: Query, made: Plan, limit: int, offset: int, after: Place | None) -> Found:

@@ -172,6 +172,15 @@ class SearchTests(SynchronousTestCase):
                     place = page.last
                 self.assertEqual(chained, everything)
 
+    def test_count_follows(self) -> None:
+        """What remains is counted anew when something was committed."""
+        query = from_parameters([("ProcedureStepState", "SCHEDULED")])
+        for number in (100, 101):
+            for _ in range(2):
+                self.assertEqual(self.find(query, 1).remaining, len(self.items) + number - 101)
+            with self.index.batch() as connection:
+                workitems.add(connection, f"1.9.{number}", new_item())
+
     def test_identifier(self) -> None:
         """The same from a C-FIND Identifier, with sequences as items."""
         identifier = {
