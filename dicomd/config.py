@@ -95,7 +95,7 @@ class HttpConfig:
     max_body: int = _at_least(64 << 20, 1024)
     max_connections: int = _at_least(1000, 1)
     idle_timeout: float = _at_least(60.0, 1)
-    access_log: bool = False
+    access_log: bool = True
     allow_delete: bool = False
     off: tuple[str, ...] = _each((), f"one of {', '.join(HTTP_SERVICES)}", lambda v: v in HTTP_SERVICES)
 

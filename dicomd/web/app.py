@@ -25,6 +25,7 @@ from ..model.identifiers import is_uid
 from ..model.offerings import HTTP_SERVICES
 from ..model.status import InvalidRequest, ServiceError
 from . import problems
+from .access_log import AccessLog
 from .capabilities import Capabilities
 from .channel import DoorRequest, DoorSite
 from .cors import Cors
@@ -84,6 +85,7 @@ class Door:
             self._capabilities.describe(self.table)
         self.urls = Urls(settings.root, settings.public_url, settings.trusted_proxies)
         self.cors = Cors(settings.cors_origins)
+        self.access_log = AccessLog(reactor)
         self.app = self._klein()
         self.site = DoorSite(self, self.app.resource(), reactor, settings.idle_timeout)
         self._seconds = reactor.seconds
@@ -288,21 +290,10 @@ class Door:
         return f"{head}\r\nContent-Length: {len(response.body)}\r\nConnection: close\r\n\r\n".encode() + response.body
 
     def _log(self, request: DoorRequest, status: int) -> None:
-        """One line for what changes something, fails or is slow; for the rest when `[http] access_log` is on.
-
-        The query is left out: it may hold a patient's name.
-        """
+        """A line for each request, or for those that change something, fail or are slow (`[http] access_log`)."""
         seconds = self._seconds() - request.began
         if self.settings.access_log or status >= 400 or seconds > SLOW_SECONDS or request.method.decode("latin-1") not in _SAFE:
-            log.info(
-                "request {id}: {method} {path} from {peer}: {status} in {ms:.1f} ms",
-                id=request.id,
-                method=request.method.decode("latin-1"),
-                path=request.path.decode("latin-1"),
-                peer=request.peer,
-                status=status,
-                ms=seconds * 1000,
-            )
+            self.access_log.add(request, status, seconds)
 
     async def drain(self, seconds: float) -> None:
         """Close idle connections, let the others finish their answer; after `seconds` abort what is left."""
@@ -310,12 +301,14 @@ class Door:
         waiting = [channel.closed() for channel in channels]
         for channel in channels:
             channel.finish_and_close()
+        self.access_log.flush()
         if not waiting:
             return
         overdue = self.site.reactor.callLater(seconds, lambda: [channel.forceAbortClient() for channel in channels])
         await DeferredList(waiting)
         if overdue.active():
             overdue.cancel()
+        self.access_log.flush()
 
 
 def _endpoint(door: Door, row: Route) -> Any:
