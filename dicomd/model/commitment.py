@@ -138,6 +138,17 @@ def _grouped(checked: Sequence[Checked], levels: Sequence[Any]) -> list[Attribut
 
 
 def event(transaction_uid: str, outcome: Attributes) -> tuple[int, Attributes]:
-    """Event type and information of the report of a result in the flat form (PS3.4 J.3.3)."""
-    kind = FAILURES_EXIST if FAILED_SOP in outcome else ALL_COMMITTED
-    return kind, {TRANSACTION_UID: attribute("UI", transaction_uid), **outcome}
+    """Event type and information of the report of a result: in the flat form, the only one there is in DIMSE (PS3.4 J.3.3)."""
+    information: Attributes = {TRANSACTION_UID: attribute("UI", transaction_uid)}
+    for tag, nested in ((FAILED_SOP, FAILED_STUDY), (REFERENCED_SOP, REFERENCED_STUDY)):
+        if ones := [*items(outcome, tag), *_flattened(items(outcome, nested))]:
+            information[tag] = attribute("SQ", *ones)
+    return (FAILURES_EXIST if FAILED_SOP in information else ALL_COMMITTED), information
+
+
+def _flattened(studies: Iterable[Attributes]) -> Iterable[Attributes]:
+    for study in studies:
+        for series in items(study, _SERIES):
+            for by_class in items(series, _BY_CLASS):
+                for one in items(by_class, _INSTANCES):
+                    yield {_CLASS_UID: by_class[_CLASS_UID], **one}

@@ -18,6 +18,9 @@ NAMESPACE = "http://dicom.nema.org/PS3.19/models/NativeDICOM"
 _HEAD = f'<?xml version="1.0" encoding="UTF-8"?>\n<NativeDicomModel xmlns="{NAMESPACE}" xml:space="preserve">'
 _GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 _COMPONENTS = ("FamilyName", "GivenName", "MiddleName", "NamePrefix", "NameSuffix")
+_CAREFUL: dict[str, Any] = {"resolve_entities": False, "no_network": True, "load_dtd": False}
+# The first element begins within so many bytes.
+_PROLOGUE = 1 << 16
 # What XML 1.0 cannot hold, not even as a reference
 _ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -92,18 +95,26 @@ def _legal(text: str) -> str:
 
 def from_xml(data: bytes) -> Attributes:
     """The data set of one document, checked as JSON is; nothing outside the document is ever read."""
-    parser = etree.XMLParser(
-        resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, remove_comments=True, remove_pis=True
-    )
     try:
-        root = etree.fromstring(data, parser)
+        _refuse_declarations(data)
+        # Without declarations nothing expands, so values may be as long as they are: Inline Binary often is.
+        root = etree.fromstring(data, etree.XMLParser(huge_tree=True, remove_comments=True, remove_pis=True, **_CAREFUL))
     except (etree.XMLSyntaxError, ValueError) as error:
         raise MalformedDataset(f"not XML: {str(error)[:120]}") from None
-    if root.getroottree().docinfo.doctype:
-        raise MalformedDataset("a document type declaration is not allowed")
     if _local(root) != "NativeDicomModel":
         raise MalformedDataset(f"<{_local(root)[:40]}> in place of <NativeDicomModel>")
     return checked(_dataset(root, 0))
+
+
+def _refuse_declarations(data: bytes) -> None:
+    """Read up to the first element, within the parser's own limits; what could declare entities comes before it (XML 2.8)."""
+    prologue = etree.XMLPullParser(events=("start",), huge_tree=False, **_CAREFUL)
+    prologue.feed(data[:_PROLOGUE])
+    _, root = next(iter(prologue.read_events()), (None, None))
+    if root is None:
+        raise MalformedDataset("not XML: there is no element")
+    if root.getroottree().docinfo.doctype:
+        raise MalformedDataset("a document type declaration is not allowed")
 
 
 def _local(element: Any) -> str:

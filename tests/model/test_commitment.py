@@ -93,3 +93,13 @@ class ResultTests(SynchronousTestCase):
         self.assertEqual(event("1.9", result([good]))[0], 1)
         kind, information = event("1.9", result([good, bad]))
         self.assertEqual((kind, information["00081195"]["Value"]), (2, ["1.9"]))
+
+    def test_event_of_the_nested_form(self) -> None:
+        """An event report is flat whatever the request was, and tells of failures."""
+        good, bad = Reference(MR, "1.1", "1", "1.8"), Reference(MR, "1.2", "1", "1.8")
+        kind, information = event("1.9", result([Checked(good), Checked(bad, Status.NO_SUCH_SOP_INSTANCE)]))
+        self.assertEqual((kind, set(information)), (2, {"00081195", "00081198", "00081199"}))
+        self.assertEqual(information["00081199"], flat("1.1")["00081199"])
+        failed = flat("1.2")["00081199"]["Value"][0] | {"00081197": attribute("US", 0x0112)}
+        self.assertEqual(information["00081198"], sequence(failed))
+        self.assertEqual(event("1.9", result([Checked(good)]))[0], 1)

@@ -107,10 +107,17 @@ class FromXmlTests(SynchronousTestCase):
         self.assertEqual(found["7FE00010"], {"vr": "OW", "BulkDataURI": "../x"})
         self.assertEqual(found["00420011"], {"vr": "OB", "InlineBinary": "AQI="})
 
+    def test_long(self) -> None:
+        """Pixel data inline are no reason to refuse a document."""
+        content = "AAEC" * (4 << 20)
+        body = document(f'<DicomAttribute tag="7FE00010" vr="OW"><InlineBinary>{content}</InlineBinary></DicomAttribute>')
+        self.assertEqual(from_xml(body), {"7FE00010": {"vr": "OW", "InlineBinary": content}})
+
     def test_hostile(self) -> None:
         """Entities, document types, foreign documents, deep nesting and nonsense are refused."""
         deep = '<DicomAttribute tag="00400275" vr="SQ"><Item number="1">' * 100 + "</Item></DicomAttribute>" * 100
         bomb = "<!DOCTYPE a [<!ENTITY a 'x'><!ENTITY b '&a;&a;&a;'>]>"
+        laughs = "<!ENTITY a0 'ha'>" + "".join(f"<!ENTITY a{n} '{f'&a{n - 1};' * 10}'>" for n in range(1, 12))
         twice = '<DicomAttribute tag="00080060" vr="CS"/>' * 2
         far = '<DicomAttribute tag="00080008" vr="CS"><Value number="99999999">B</Value></DicomAttribute>'
         for data in (
@@ -119,6 +126,8 @@ class FromXmlTests(SynchronousTestCase):
             b"<html/>",
             document("&b;", bomb),
             document("", bomb),
+            f'<!DOCTYPE a [{laughs}]><NativeDicomModel x="&a11;"/>'.encode(),
+            document("", f"<!-- {'x' * 70000} --><!DOCTYPE a [{laughs}]>"),
             document("", '<!DOCTYPE a SYSTEM "file:///etc/passwd">'),
             document(deep),
             document(twice),
