@@ -112,7 +112,7 @@ def _refuse_declarations(data: bytes) -> None:
     prologue.feed(data[:_PROLOGUE])
     _, root = next(iter(prologue.read_events()), (None, None))
     if root is None:
-        raise MalformedDataset("not XML: there is no element")
+        raise MalformedDataset("not XML: there is no <NativeDicomModel> at its beginning")
     if root.getroottree().docinfo.doctype:
         raise MalformedDataset("a document type declaration is not allowed")
 
