@@ -236,7 +236,7 @@ class Server(Service):
         stow, http = Stow(self.storage, self.bulk, self.config.store.max_request_bytes), self.config.http
         ups = UpsRs(self.workitems, self.event_channels, http.max_results, self.config.dimse.ae_title)
         return [
-            *Health(__version__, self._open_doors).routes(),
+            *Health(__version__, self._open_doors, self.outbox.waiting).routes(),
             *self.capabilities.routes(),
             *stow.routes(),
             *NonPatient(self.non_patient, stow, self.workers.disk, self.config.http.max_results).routes(),

@@ -3,12 +3,15 @@
 The checks take and give DICOM JSON Model objects; a refusal is a `ServiceError` with the status of PS3.4 F.7.2.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 
 from attrs import frozen
 
-from .attributes import Attributes, items, text, values
+from . import times
+from .attributes import Attributes, items, plain, text, values
+from .dictionary import vr_of
+from .identifiers import is_uid
 from .status import ServiceError, Status
 
 
@@ -71,6 +74,10 @@ def _table() -> Iterator[Requirement]:
     yield from _rows((*series, "00400220"), "1", "1", "00081150 00081155")
 
 
+_TIMES: dict[str, Callable[[str], str]] = {
+    **dict.fromkeys(("00400244", "00400250"), times.read_date),
+    **dict.fromkeys(("00400245", "00400251"), times.read_time),
+}
 REQUIREMENTS: tuple[Requirement, ...] = tuple(_table())
 _BY_PATH = {row.path: row for row in REQUIREMENTS}
 
@@ -84,6 +91,7 @@ def check_creation(attributes: Attributes, *, lenient: bool = False) -> Attribut
     state = text(attributes, STATUS)
     if state and state != PerformedState.IN_PROGRESS:
         raise _invalid(attributes, STATUS, "IN PROGRESS at creation")
+    _refuse_mistyped(attributes)
     step = _fill(attributes, ()) if lenient else dict(attributes)
     _refuse([row for row in REQUIREMENTS if row.create == "1"], [row for row in REQUIREMENTS if row.create in "12"], step)
     return step
@@ -104,6 +112,7 @@ def check_update(held: Attributes, changes: Attributes, *, lenient: bool = False
         )
     changes = {tag: value for tag, value in changes.items() if tag not in ("00080005", "00080016", "00080018")}
     _refuse_untouchable(held, changes, lenient)
+    _refuse_mistyped(changes)
     _refuse_empty(changes)
     step = {**held, **changes}
     if _state(step, changes).is_final:
@@ -126,6 +135,29 @@ def _refuse_untouchable(held: Attributes, changes: Attributes, lenient: bool) ->
     unknown = [] if lenient else [tag for tag in changes if tag not in held]
     if unknown:
         raise _listed("was not created and cannot be set", Status.NO_SUCH_ATTRIBUTE, unknown)
+
+
+def _refuse_mistyped(attributes: Attributes) -> None:
+    """0106 for attributes of the table that are of another VR, for UIDs that are none, and starts and ends that are no time."""
+    for row in REQUIREMENTS:
+        tag = row.path[-1]
+        for parent in parents(attributes, row.path):
+            if tag not in parent or len(parent[tag]) < 2:
+                continue
+            if parent[tag].get("vr") != vr_of(tag) or not all(_fits(tag, plain(value)) for value in values(parent, tag)):
+                raise _invalid(parent if len(row.path) == 1 else {}, tag, f"a {vr_of(tag)}")
+
+
+def _fits(tag: str, value: str) -> bool:
+    if not value:
+        return True
+    if vr_of(tag) == "UI":
+        return is_uid(value)
+    try:
+        _TIMES.get(tag, str)(value)
+    except ValueError:
+        return False
+    return True
 
 
 def _refuse_empty(changes: Attributes) -> None:
@@ -172,7 +204,7 @@ def _fill(attributes: Attributes, at: tuple[str, ...]) -> Attributes:
             continue
         tag = row.path[-1]
         if row.create == "2" and tag not in filled:
-            filled[tag] = {"vr": _EMPTY_VR.get(tag, "LO")}
+            filled[tag] = {"vr": vr_of(tag)}
         if items(filled, tag):
             filled[tag] = {"vr": "SQ", "Value": [_fill(item, row.path) for item in items(filled, tag)]}
     return dict(sorted(filled.items()))
@@ -194,19 +226,3 @@ def _listed(problem: str, status: Status, tags: list[str]) -> ServiceError:
         status,
         offending=tuple(int(tag, 16) for tag in tags),
     )
-
-
-# VRs of the type 2 attributes of the table that are not LO (PS3.6).
-_EMPTY_VR = {
-    tag: vr
-    for vr, tags in {
-        "SQ": "00081110 00400008 00081120 00081032 00400260 00400340 00081140 00400220",
-        "SH": "00080050 00401001 00400009 00400242 00400243 00200010",
-        "PN": "00100010 00081050 00081070",
-        "DA": "00100030 00400250",
-        "TM": "00400251",
-        "CS": "00100040",
-        "AE": "00080054",
-    }.items()
-    for tag in tags.split()
-}

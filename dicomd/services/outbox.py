@@ -1,7 +1,8 @@
 """Outbox: messages to other application entities, delivered in order for each, retried with back-off over restarts.
 
-A message leaves the outbox when the peer has answered with success or a warning, when the peer refuses it for good, or when
-it has expired. A peer that cannot be reached delays nobody else.
+A message leaves the outbox when the peer has answered with success or a warning, when the peer refuses it for good, when it has
+expired, or when too many wait. Order is kept for each peer and SOP class; what cannot be delivered delays no other peer, and no
+other SOP class of the same peer.
 """
 
 import logging
@@ -10,13 +11,14 @@ from typing import Protocol
 
 from attrs import define, field
 
-from ..model.status import ServiceError, Status
+from ..model.status import MalformedDataset, ServiceError, Status
 from ..store import outbox
 from ..store.outbox import Letter
 from .hub import Clock, Messenger, Peers, Timer
 
 log = logging.getLogger(__name__)
 
+ATTEMPTS_AT_FAILURE = 6
 FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS, IDLE_SECONDS = 5, 3600, 300
 
 
@@ -37,7 +39,7 @@ class Outbox:
     _sender: Messenger
     _clock: Clock
     _start: Callable[[Awaitable[None]], object]
-    _busy: set[str] = field(init=False, factory=set)
+    _busy: set[tuple[str, str]] = field(init=False, factory=set)
     _timer: Timer | None = field(init=False, default=None)
     _stopped: bool = field(init=False, default=False)
     _looking: bool = field(init=False, default=False)
@@ -49,6 +51,11 @@ class Outbox:
         if not self._looking and not self._stopped:
             self._looking = True
             self._start(self._look())
+
+    async def waiting(self) -> dict[str, int]:
+        """How many messages wait for each application entity."""
+        found: dict[str, int] = await self._workers.read(outbox.waiting)  # type: ignore[assignment]
+        return found
 
     def stop(self) -> None:
         """Begin no further delivery."""
@@ -62,7 +69,7 @@ class Outbox:
             while self._again and not self._stopped:
                 self._again, busy = False, set(self._busy)
                 letters: list[Letter] = await self._workers.read(outbox.first_of_each)  # type: ignore[assignment]
-                self._begin([letter for letter in letters if letter.ae_title not in busy | self._busy])
+                self._begin([letter for letter in letters if letter.lane not in busy | self._busy])
         finally:
             self._looking = False
 
@@ -72,7 +79,7 @@ class Outbox:
         self._look_again(min([*waiting, IDLE_SECONDS]))
         for letter in letters:
             if letter.due_at <= now:
-                self._busy.add(letter.ae_title)
+                self._busy.add(letter.lane)
                 self._start(self._deliver(letter))
 
     def _look_again(self, seconds: float) -> None:
@@ -93,7 +100,7 @@ class Outbox:
                 wait = min(FIRST_RETRY_SECONDS * 2 ** min(letter.attempts, 20), LONGEST_RETRY_SECONDS)
                 await self._workers.write(outbox.postpone, letter.row, now + wait)
         finally:
-            self._busy.discard(letter.ae_title)
+            self._busy.discard(letter.lane)
         self.wake()
 
     async def _attempt(self, letter: Letter) -> bool:
@@ -110,6 +117,9 @@ class Outbox:
             else:
                 send = self._sender.n_create if letter.operation == "N-CREATE" else self._sender.n_set
                 status = await send(peer, letter.sop_class_uid, letter.sop_instance_uid, letter.attributes)
+        except MalformedDataset as error:
+            log.warning("%s %s to %s was dropped: %s", letter.operation, letter.sop_instance_uid, letter.ae_title, error.comment)
+            return True
         except ServiceError as error:
             log.info("%s %s to %s failed: %s", letter.operation, letter.sop_instance_uid, letter.ae_title, error.comment)
             return False
@@ -119,4 +129,6 @@ class Outbox:
         if not status.is_failure or status is Status.DUPLICATE_SOP_INSTANCE:
             return True
         log.warning("%s answered %04X to %s %s", letter.ae_title, status, letter.operation, letter.sop_instance_uid)
+        if status is Status.PROCESSING_FAILURE:  # says nothing of the cause, which may pass
+            return letter.attempts >= ATTEMPTS_AT_FAILURE
         return status not in (Status.RESOURCE_LIMITATION, Status.OUT_OF_RESOURCES)

@@ -15,6 +15,7 @@ from ..model.status import NoSuchInstance, ServiceError, Status
 from . import outbox, scheduled_steps
 from .dialect import Statement
 from .schema import fulfilments, instances, performed_steps
+from .writable import refuse_unwritable
 
 _SCHEDULED = {
     PerformedState.IN_PROGRESS: ScheduledState.IN_PROGRESS,
@@ -56,6 +57,7 @@ Letters = Callable[[Change], Sequence[outbox.Letter]]
 
 def create(connection: Connection, uid: str, step: Attributes, letters: Letters, now: int, keep_seconds: int) -> Change:
     """Keep a new step; raises `ServiceError` (0111) when there is one with this SOP Instance UID."""
+    refuse_unwritable(step)
     if _ATTRIBUTES.run(connection, {"uid": uid}).fetchone() is not None:
         raise ServiceError("there is a step with this SOP Instance UID", Status.DUPLICATE_SOP_INSTANCE)
     state = PerformedState(text(step, STATUS))
@@ -76,6 +78,7 @@ def change(
     """Replace a step by what `apply` makes of it; whatever that raises leaves the step as it was."""
     held = get(connection, uid)
     step = apply(held)
+    refuse_unwritable(step)
     state = PerformedState(text(step, STATUS))
     _UPDATE.run(connection, {"uid": uid, **_row(step, now)})
     changed = Change(uid, state, text(held, STATUS) != state, step)

@@ -29,6 +29,7 @@ from .dialect import Statement
 from .schema import fulfilments, performed_steps
 from .schema import scheduled_step_contents as contents
 from .schema import scheduled_steps as steps
+from .writable import refuse_unwritable
 
 
 def called(table: Table) -> ColumnElement[bool]:
@@ -99,6 +100,7 @@ def carry_out(connection: Connection, orders: Sequence[Order], entries: Sequence
 
 
 def _put(connection: Connection, entry: Attributes, origin: str, now: int) -> tuple[int, bool]:
+    refuse_unwritable(entry)
     performed = _STATE.run(connection, parameters(named(entry))).fetchone()
     if performed is not None:
         entry = with_state(entry, ScheduledState(performed[0]))

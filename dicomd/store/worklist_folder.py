@@ -10,6 +10,7 @@ from pathlib import Path
 from ..model.attributes import Attributes
 from ..model.status import ServiceError, TooLarge
 from ..wire import datasets, elements, json_model
+from .writable import refuse_unwritable
 
 _BINARY, _JSON = (".wl", ".dcm"), ".json"
 LARGEST_FILE = 1 << 20
@@ -40,7 +41,10 @@ def read_all(folder: str, names: Sequence[str]) -> list[list[Attributes] | Servi
 
 def _attempt(folder: str, name: str) -> list[Attributes] | ServiceError | OSError:
     try:
-        return _read(folder, name)
+        found = _read(folder, name)
+        for data_set in found:
+            refuse_unwritable(data_set)
+        return found
     except (ServiceError, OSError) as error:
         return error
 

@@ -125,6 +125,28 @@ class CreationTests(SynchronousTestCase):
                 parent.pop(row.path[-1], None)
             check_creation(changed)
 
+    def test_wrong_types(self) -> None:
+        """Every row: an attribute of another VR is 0106, a sequence that is none too."""
+        for row in (row for row in REQUIREMENTS if row.create != "3"):
+            changed = copy.deepcopy(creation())
+            for parent in parents(changed, row.path):
+                parent[row.path[-1]] = attribute("LT", "x") if parent[row.path[-1]]["vr"] != "LT" else attribute("US", 1)
+            error = self.refusal(changed)
+            self.assertEqual((error.status, error.offending), (Status.INVALID_ATTRIBUTE_VALUE, (int(row.path[-1], 16),)), row)
+
+    def test_wrong_values(self) -> None:
+        for path, bad in (
+            (("00400244",), attribute("DA", "today")),
+            (("00400245",), attribute("TM", "25")),
+            (("00400270", "0020000D"), attribute("UI", "study")),
+            (("00400340", "00081140", "00081155"), attribute("UI", "1.2.x")),
+        ):
+            changed = copy.deepcopy(creation())
+            for parent in parents(changed, path):
+                parent[path[-1]] = bad
+            self.assertEqual(self.refusal(changed).status, Status.INVALID_ATTRIBUTE_VALUE, path)
+        check_creation({**creation(), "00100030": attribute("DA", "1970")})
+
     def test_filled_when_asked(self) -> None:
         """Leniently, a missing type 2 attribute is added empty at its place."""
         for row in rows(create="2"):
@@ -152,7 +174,7 @@ class UpdateTests(SynchronousTestCase):
     def test_attributes_that_may_be_set(self) -> None:
         for row in rows(set="1") + rows(set="2") + rows(set="3"):
             if len(row.path) == 1 and row.path[0] in creation():
-                value = {"00400252": FINAL["00400252"], "00400340": creation()["00400340"]}.get(row.path[0])
+                value = {**FINAL, "00400340": creation()["00400340"]}.get(row.path[0])
                 changes = {row.path[0]: value or attribute(creation()[row.path[0]]["vr"], "1")}
                 changed = check_update({**creation(), **FINAL, "00400252": attribute("CS", "IN PROGRESS")}, changes)
                 self.assertEqual(changed[row.path[0]], changes[row.path[0]])

@@ -8,10 +8,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from dicomd.model.attributes import Attributes, attribute, text
 from dicomd.model.identifiers import Peer
-from dicomd.model.status import Busy, NoSuchInstance, ServiceError, Status
+from dicomd.model.status import Busy, MalformedDataset, NoSuchInstance, ServiceError, Status
 from dicomd.services.hub import EventHub
-from dicomd.services.outbox import Outbox
+from dicomd.services.outbox import ATTEMPTS_AT_FAILURE, Outbox
 from dicomd.services.performed_steps import PerformedStepChanged, PerformedSteps
+from dicomd.store import outbox as store
+from dicomd.store.outbox import Letter
 from tests.model.test_performed_steps import FINAL, creation
 from tests.workers import ImmediateWorkers, new_index
 
@@ -22,6 +24,8 @@ class RecordingSender:
     def __init__(self) -> None:
         self.sent: list[tuple[str, str, str, int]] = []
         self.failing: set[str] = set()
+        self.refused: set[str] = set()
+        self.unwritable: set[str] = set()
         self.status = Status.SUCCESS
 
     async def n_create(self, peer: Peer, sop_class_uid: str, sop_instance_uid: str, attributes: Attributes) -> Status:
@@ -36,7 +40,9 @@ class RecordingSender:
         return self._take(peer, "N-EVENT-REPORT", sop_instance_uid, event_type_id)
 
     def _take(self, peer: Peer, operation: str, uid: str, event: int) -> Status:
-        if peer.ae_title in self.failing:
+        if uid in self.unwritable:
+            raise MalformedDataset("(0008,0060) has a value that is no CS")
+        if peer.ae_title in self.failing or operation in self.refused:
             raise Busy("cannot be reached")
         self.sent.append((peer.ae_title, operation, uid, event))
         return self.status
@@ -95,6 +101,16 @@ class LifeTests(PerformedStepsTestCase):
         self.assertEqual(self.run_(self.steps.retrieve("1.2.3")), before)
         self.assertEqual(len(self.events), 1)
 
+    def test_values_that_cannot_be_written(self) -> None:
+        """What came by one door must go out by the other: 0106 at the first."""
+        for tag, vr, value in (("00081060", "PN", "ok"), ("00180015", "CS", "Ü"), ("00400010", "UI", "1.é")):
+            step = {**creation(), tag: attribute(vr, value)}
+            if value == "ok":
+                self.run_(self.steps.create("1.2.3.1", step))
+                continue
+            error = self.refusal(self.steps.create("1.2.3", step))
+            self.assertEqual((error.status, error.offending), (Status.INVALID_ATTRIBUTE_VALUE, (int(tag, 16),)))
+
     def test_final(self) -> None:
         self.run_(self.steps.create("1.2.3", creation()))
         self.run_(self.steps.update("1.2.3", FINAL))
@@ -140,6 +156,44 @@ class ForwardingTests(PerformedStepsTestCase):
         self.sender.failing.clear()
         self.clock.advance(4000)
         self.assertEqual(self.sender.sent, [])
+
+    def test_what_a_peer_does_not_take_delays_nothing_else(self) -> None:
+        """Events and steps to the same peer do not wait for each other."""
+        steps = self.service(forward_to=("RIS",), notify=("RIS",))
+        self.sender.refused.add("N-EVENT-REPORT")
+        self.run_(steps.create("1.2.3", creation()))
+        self.run_(steps.update("1.2.3", FINAL))
+        self.assertEqual([sent[1] for sent in self.sender.sent], ["N-CREATE", "N-SET"])
+        self.assertEqual(self.run_(self.outbox.waiting()), {"RIS": 2})
+        self.sender.refused.clear()
+        self.clock.advance(5)
+        self.assertEqual([sent[3] for sent in self.sender.sent[2:]], [1, 2])
+        self.assertEqual(self.run_(self.outbox.waiting()), {})
+
+    def test_unwritable(self) -> None:
+        """A message that cannot be written is dropped; those behind it are delivered."""
+        self.sender.unwritable.add("1.2.3")
+        steps = self.service(forward_to=("RIS",))
+        self.run_(steps.create("1.2.3", creation()))
+        self.run_(steps.create("1.2.4", creation()))
+        self.assertEqual([sent[2] for sent in self.sender.sent], ["1.2.4"])
+
+    def test_failure_may_pass(self) -> None:
+        """0110 does not say why: it is tried again, but not for ever."""
+        self.sender.status = Status.PROCESSING_FAILURE
+        self.run_(self.service(forward_to=("RIS",)).create("1.2.3", creation()))
+        self.clock.pump([3600] * 10)
+        self.assertEqual(len(self.sender.sent), ATTEMPTS_AT_FAILURE + 1)
+
+    def test_bounded(self) -> None:
+        """Of too many for a peer that is away, the oldest are dropped."""
+        letters = [Letter("RIS", "N-SET", "1.2", f"1.2.3.{number}", {}) for number in range(400)]
+        self.successResultOf(self.workers.write(lambda connection: store.put(connection, letters, 0, 100, most=100)))
+        self.assertLess(self.run_(self.outbox.waiting())["RIS"], 151)
+        self.outbox.wake()
+        uids = [int(sent[2].rpartition(".")[2]) for sent in self.sender.sent]
+        self.assertEqual(uids, list(range(uids[0], 400)))
+        self.assertGreaterEqual(len(uids), 100)
 
     def test_refused_for_good(self) -> None:
         self.sender.status = Status.INVALID_ATTRIBUTE_VALUE

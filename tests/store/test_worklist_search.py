@@ -142,7 +142,7 @@ class SearchTests(SynchronousTestCase):
     def test_as_the_reference_matcher(self) -> None:
         for seed in range(3):
             various = Various(seed)
-            entries = self.enter(various, 150)
+            entries = self.enter(various, 250)
             self.assertGreater(len(entries), 40)
             for _ in range(150):
                 try:
