@@ -63,7 +63,12 @@ _MIDDLE = Statement(
     .limit(literal_column("1"))
     .offset(bindparam("skipped"))
 )
-_SLIDES = Statement(_IN_SERIES.where(_HAS_PIXELS).order_by(instances.c.number_of_frames).limit(literal_column(str(_MOST_SLIDES))))
+_SLIDES = Statement(
+    _IN_SERIES.where(_HAS_PIXELS)
+    .order_by(instances.c.number_of_frames)
+    .limit(literal_column(str(_MOST_SLIDES)))
+    .offset(literal_column("0"))
+)
 _MODALITY = Statement(
     select(series.c.modality)
     .join_from(instances, series, instances.c.series_row == series.c.id)
