@@ -290,6 +290,10 @@ def _by_ids(level: Level, wide: bool) -> Statement:
 _ROWS = {(level, wide): _by_ids(level, wide) for level, wide in _COLUMNS}
 
 
+# Rows are written in the order of commits; of instances that arrive side by side an earlier one may come so much later.
+_AT_ONCE = 64
+
+
 def _first_instance(level: Level) -> Statement:
     """The first instance of the first series: the one that the attributes of the rows above came from."""
     upper = TABLES[level]
@@ -298,8 +302,17 @@ def _first_instance(level: Level) -> Statement:
         inner, study = series.alias(), studies.alias()
         above = inner.join(study, inner.c.study_row == study.c.id)
         within = (study.c.id if level is Level.STUDY else study.c.patient_row) == upper.c.id
-        one = select(func.min(inner.c.id)).select_from(above).where(within).correlate(upper).scalar_subquery()
-    first = select(func.min(instances.c.id)).where(instances.c.series_row == one).correlate(upper).scalar_subquery()
+        chosen = select(inner.c.id).select_from(above).where(within).order_by(inner.c.source_at, inner.c.id)
+        one = chosen.limit(literal_column("1")).offset(literal_column("0")).correlate(upper).scalar_subquery()
+    early = select(instances.c.id, instances.c.stored_at).where(instances.c.series_row == one).order_by(instances.c.id)
+    arrived = early.limit(literal_column(str(_AT_ONCE))).offset(literal_column("0")).correlate(upper).subquery()
+    first = (
+        select(arrived.c.id)
+        .order_by(arrived.c.stored_at, arrived.c.id)
+        .limit(literal_column("1"))
+        .offset(literal_column("0"))
+        .scalar_subquery()
+    )
     return Statement(select(upper.c.id, first).where(upper.c.id.in_(dialect.values_of(bindparam("ids")))))
 
 

@@ -12,7 +12,8 @@ from dicomd.model.keys import Level
 from dicomd.model.query import from_identifier, from_parameters
 from dicomd.model.status import Busy
 from dicomd.services.query import Answer, Search
-from tests.searched import ArchiveCase, made
+from dicomd.services.storage import Source
+from tests.searched import ArchiveCase, made, part10
 
 STUDY_ROOT = (Level.STUDY, Level.SERIES, Level.IMAGE)
 
@@ -169,6 +170,18 @@ class ReturnTests(SearchCase):
             self.assertIn(there, found)
             self.assertNotIn(not_there, found)
         self.assertIn("00180050", self.answer(("includefield", "all"), level=Level.IMAGE))
+
+    def test_the_first_to_arrive(self) -> None:
+        """What no column holds is that of the instance which began to arrive first, as it is after the index is made anew."""
+        receptions = []
+        for number, name in ((1, "First"), (2, "Second")):
+            reception = self.storage.begin(Source("HTTP"))
+            reception.write(part10(made("1", instance=str(number), ProtocolName=name, PatientComments=name)))
+            receptions.append(reception)
+        for reception in reversed(receptions):
+            self.wait(self.storage.store(reception))
+        for level, tag in ((Level.STUDY, "00104000"), (Level.SERIES, "00181030")):
+            self.assertEqual(self.answer(("includefield", "all"), level=level)[tag]["Value"], ["First"])
 
     def test_whole_sequences(self) -> None:
         """A sequence that is named is returned with all it has."""
