@@ -71,8 +71,14 @@ class DoorRequest(server.Request):
 
     @property
     def secure(self) -> bool:
-        """Whether the connection is TLS."""
-        return bool(self.isSecure())
+        """Whether the connection is TLS; asked once for each connection."""
+        channel = self.channel
+        if channel is None or channel.is_secure is None:
+            secure = bool(self.isSecure())
+            if channel is not None:
+                channel.is_secure = secure
+            return secure
+        return bool(channel.is_secure)
 
     @property
     def pairs(self) -> Pairs:
@@ -140,6 +146,7 @@ class DoorChannel(http.HTTPChannel):
     totalHeadersSize = LARGEST_HEAD
     maxHeaders = 100
     site: Any
+    is_secure: bool | None = None
     _progress = 0
     _deaf = False
     _abortingCall: Any = None

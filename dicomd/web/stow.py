@@ -5,6 +5,7 @@ names them by media type.
 """
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -124,11 +125,15 @@ def _form(request: Any) -> tuple[Form, media.MediaType]:
 
 
 def _response_type(request: Any) -> str:
-    accept = transfer.accept(request)
-    chosen = accept.choose((media.JSON, media.XML, media.MULTIPART_XML))
+    chosen = _choose(transfer.accept(request))
     if chosen is None:
         raise NotAcceptable(f"the response can be {media.JSON} or {media.XML}")
     return media.JSON if chosen == media.JSON else media.XML
+
+
+@lru_cache(maxsize=256)
+def _choose(accept: media.Accept) -> str | None:
+    return accept.choose((media.JSON, media.XML, media.MULTIPART_XML))
 
 
 def respond(results: Sequence[Result], request: Any, study: str) -> Response:
