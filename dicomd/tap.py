@@ -162,12 +162,12 @@ class Server(Service):
         self.peers = KnownPeers(Peer(remote.ae_title, remote.host, remote.port) for remote in self.config.remote_aes)
         self.connector = Connector(self.config.dimse.ae_title, self.reactor, timeouts_of(self.config.dimse))
         self.sender = DimseSender(self.connector)
-        self.non_patient = NonPatientInstances(self.workers, self.archive.folder)
         self._join_modality()
         self._join_commitment()
         self._join_workitems()
         self.preparation = Preparation(self.workers, self.archive.folder, self.reactor, store.inline_threshold)
         self.preparation.subscribe(self.hub)
+        self.non_patient = NonPatientInstances(self.workers, self.archive.folder, self.preparation)
         self.search = Search(self.workers, self.archive.folder, self.reactor, self.config.http.max_results, store.query_timeout)
         self.retrieve = Retrieve(self.workers, self.archive.folder)
         self.metadata = Metadata(self.workers, self.archive.folder, self.preparation)
@@ -239,7 +239,7 @@ class Server(Service):
             *Health(__version__, self._open_doors, self.outbox.waiting).routes(),
             *self.capabilities.routes(),
             *stow.routes(),
-            *NonPatient(self.non_patient, stow, self.workers.disk, self.config.http.max_results).routes(),
+            *NonPatient(self.non_patient, stow, wado, bulk, self.workers.disk, self.config.http.max_results).routes(),
             *web_modality.ModalityWorklist(self.worklist, self.config.http.max_results).routes(),
             *web_modality.PerformedProcedureSteps(self.performed).routes(),
             *web_commitment.Commitment(self.commitment).routes(),

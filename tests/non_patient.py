@@ -7,7 +7,7 @@ from typing import Any
 import pydicom
 from pydicom.data import DATA_ROOT
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from dicomd.model.non_patient import MODELS, Model
 
@@ -33,7 +33,7 @@ def uid_of(model: Model) -> str:
     return f"1.2.3.{100 + MODELS.index(model)}"
 
 
-def instance(model: Model, sop_class: str = "", **values: Any) -> bytes:
+def instance(model: Model, sop_class: str = "", transfer_syntax: str = ExplicitVRLittleEndian, **values: Any) -> bytes:
     """A Part 10 file of one IOD with the attributes that queries ask for."""
     dataset = Dataset()
     dataset.SOPClassUID = sop_class or model.storage[0]
@@ -43,7 +43,7 @@ def instance(model: Model, sop_class: str = "", **values: Any) -> bytes:
         setattr(dataset, name, value)
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = dataset.SOPClassUID, dataset.SOPInstanceUID
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.TransferSyntaxUID = UID(transfer_syntax)
     dataset.file_meta, dataset.preamble = meta, bytes(128)
     buffer = io.BytesIO()
     dataset.save_as(buffer, enforce_file_format=True)

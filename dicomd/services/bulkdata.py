@@ -68,6 +68,10 @@ class Bulk:
         found = await self._workers.read(retrieval.find, self._folder, study, series, instance)
         if found is None:
             raise await self._workers.read(retrieval.absent, study, series, instance)
+        return await self.of(found, path)
+
+    async def of(self, found: StoredInstance, path: str) -> Item:
+        """A value of this instance."""
         made = await self._preparation.one(found)
         place = _places(made).get(path.upper())
         if place is None:

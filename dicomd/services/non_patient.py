@@ -6,17 +6,14 @@ from typing import Any
 from attrs import define, frozen
 
 from ..model.attributes import Attributes
-from ..model.content import FileRange
 from ..model.query import Fields, Query
-from ..model.status import Damaged, NoSuchInstance, NotAcceptable
-from ..store import non_patient, stored_metadata
+from ..model.status import Damaged, NoSuchInstance
+from ..store import non_patient
 from ..store.files import Folder
 from ..store.non_patient import Page
-from ..store.prepared import Description, describe
 from ..store.retrieval import StoredInstance
 from ..workers import Workers
-
-EXPLICIT_VR_BIG_ENDIAN = "1.2.840.10008.1.2.2"
+from .preparation import Preparation
 
 
 @frozen
@@ -33,6 +30,7 @@ class NonPatientInstances:
 
     _workers: Workers
     _folder: Folder
+    _preparation: Preparation
 
     async def find(self, fields: Mapping[str, Fields], query: Query, limit: int) -> Answer:
         """The matches from `query.offset`, at most `limit`; `fields`: SOP class -> what is always returned."""
@@ -71,27 +69,9 @@ class NonPatientInstances:
             raise Damaged("the stored file is missing or damaged")
         return found
 
-    async def bulk_data(self, sop_classes: Sequence[str], uid: str, path: str) -> FileRange:
-        """Where the value of an element lies that the metadata refer to; raises `NoSuchInstance`.
-
-        Raises `NotAcceptable` when it does not lie in the file as it is to be answered (deflated or big endian data sets).
-        """
-        found = await self.select(sop_classes, uid)
-        described: Description = await self._workers.disk(describe, found)
-        bulk = described.bulk.get(path)
-        if bulk is None:
-            raise NoSuchInstance("the instance has no such bulk data")
-        if described.inflated or found.transfer_syntax_uid == EXPLICIT_VR_BIG_ENDIAN:
-            raise NotAcceptable("the instance can be had as a whole only")
-        return FileRange(found.path, bulk.offset, bulk.length)
-
-    async def metadata(self, sop_classes: Sequence[str], uid: str) -> Attributes:
-        """The whole data set of one instance in the JSON model."""
-        found = await self.select(sop_classes, uid)
-        attributes: Attributes = await self._workers.read(self._load, found.row)
-        if not attributes:
-            raise Damaged("the stored file cannot be read as a data set")
-        return attributes
-
-    def _load(self, connection: Any, row: int) -> Attributes:
-        return stored_metadata.load(connection, self._folder, [row])[row]
+    async def metadata(self, found: StoredInstance) -> bytes:
+        """The whole data set of an instance: one DICOM JSON object with the placeholder for the service's URL."""
+        made = await self._preparation.one(found)
+        if made.problem:
+            raise Damaged(f"the stored instance cannot be understood: {made.problem}")
+        return made.json

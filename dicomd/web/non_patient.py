@@ -8,21 +8,26 @@ from attrs import define
 
 from ..model import non_patient
 from ..model.attributes import Attributes
-from ..model.content import FileRange
+from ..model.content import Piece
 from ..model.query import from_parameters
+from ..model.status import NotAcceptable
 from ..services.non_patient import NonPatientInstances
+from ..services.retrieve import StoredInstance
 from ..services.storage import StoreOutcome, Target
-from ..wire import json_model, media
+from ..wire import media, multipart, native_model
 from . import datasets, transfer
 from .problems import HttpError
 from .qido import PARAMETERS
 from .responses import Response, json, warning
 from .routes import Route
 from .stow import FORMS, Stow
-from .wado import ACCEPT, CACHED, VARY, ranged
+from .wado import ACCEPT, VARY, Wado, instance_url, ranged
+from .wado_bulk import WadoBulk
 
 _BASE = b"@@BASE@@"
-_RETRIEVED = (media.DICOM, media.JSON, media.MULTIPART_XML, media.XML)
+# PS3.18 Table 12.1.2-1: JSON is the default.
+_RETRIEVED = (media.JSON, media.DICOM, media.MULTIPART_XML, media.XML, media.MULTIPART_DICOM)
+_FILES = (media.DICOM, media.MULTIPART_DICOM)
 
 
 @define(eq=False)
@@ -31,6 +36,8 @@ class NonPatient:
 
     _instances: NonPatientInstances
     _stow: Stow
+    _wado: Wado
+    _bulk: WadoBulk
     _disk: transfer.Disk
     _max_results: int
 
@@ -76,8 +83,9 @@ class NonPatient:
                 ("GET",),
                 partial(self.bulk_data, resource),
                 f"Retrieve bulk data that the metadata of {what} refer to",
-                produces=(media.OCTETS,),
-                statuses=(200, 206, 400, 404, 406, 416),
+                parameters=(ACCEPT,),
+                produces=(media.OCTETS, media.MULTIPART_OCTETS),
+                statuses=(200, 206, 304, 400, 404, 406, 416),
                 **common,
             ),
         ]
@@ -118,32 +126,35 @@ class NonPatient:
         return datasets.answer(request, [_based(match, base) for match in found.matches], headers=headers)
 
     async def retrieve(self, resource: str, request: Any, uid: str) -> Response:
-        """Retrieve (PS3.18 12.4.3): the file, or the data set as JSON or XML."""
-        classes = non_patient.RESOURCES[resource]
-        chosen = transfer.accept(request).choose(_RETRIEVED)
-        if chosen is None:
-            raise HttpError(406, "this can be had as " + ", ".join(_RETRIEVED))
-        url = f"{request.door.urls.base(request)}/{resource}/{uid}"
+        """Retrieve (PS3.18 12.4.3): the data set as JSON or XML, or the file in a transfer syntax that the client takes."""
+        found = await self._instances.select(non_patient.RESOURCES[resource], uid)
+        for offer, wanted in transfer.accept(request).candidates(_RETRIEVED):
+            if offer not in _FILES:
+                return await self._data_set(request, found, offer)
+            try:
+                return await self._wado.planned(request, found, offer, wanted)
+            except NotAcceptable:
+                continue
+        raise NotAcceptable("this can be had as " + ", ".join(_RETRIEVED))
+
+    async def _data_set(self, request: Any, found: StoredInstance, form: str) -> Response:
+        base = request.door.urls.base(request)
+        url = instance_url(base, found)
         headers = [("Content-Location", url), VARY]
-        if chosen != media.DICOM:
-            attributes = _based(await self._instances.metadata(classes, uid), request.door.urls.base(request))
-            if chosen == media.JSON:
-                return json(json_model.to_json([attributes]), headers=headers)
-            return datasets.answer(request, [attributes], headers=headers)
-        found = await self._instances.select(classes, uid)
-        etag = f'"{found.digest[:16].hex()}"'
-        headers += [("ETag", etag), CACHED]
-        if transfer.not_modified(request, etag):
-            return Response(304, headers=headers)
-        content_type = f"{media.DICOM}; transfer-syntax={found.transfer_syntax_uid}"
-        return ranged(request, [FileRange(found.path, 0, found.size)], content_type, headers, self._disk)
+        written = (await self._instances.metadata(found)).replace(_BASE, base.encode())
+        if form == media.JSON:
+            return json(b"[" + written + b"]", headers=headers)
+        document = native_model.to_xml(orjson.loads(written))
+        if form == media.XML:
+            return Response(200, document, media.XML, headers)
+        parts: list[tuple[dict[str, str], list[Piece]]] = [({"Content-Type": media.XML, "Content-Location": url}, [document])]
+        boundary, pieces = transfer.multipart_response(parts, found.digest[:16].hex())
+        return ranged(request, pieces, multipart.content_type(media.XML, boundary), [VARY], self._disk)
 
     async def bulk_data(self, resource: str, request: Any, uid: str, path: str) -> Response:
-        """One value, as it lies in the file."""
-        if transfer.accept(request).choose((media.OCTETS,)) is None:
-            raise HttpError(406, f"this can be had as {media.OCTETS}")
-        found = await self._instances.bulk_data(non_patient.RESOURCES[resource], uid, path)
-        return ranged(request, [found], media.OCTETS, [VARY, CACHED], self._disk)
+        """One value that the metadata refer to."""
+        found = await self._instances.select(non_patient.RESOURCES[resource], uid)
+        return await self._bulk.of(request, found, path)
 
 
 def _based(attributes: Attributes, base: str) -> Attributes:

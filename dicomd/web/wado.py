@@ -13,6 +13,7 @@ from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
 
 from ..model.content import FileRange, Piece, size
+from ..model.non_patient import BY_STORAGE
 from ..model.status import Damaged, NotAcceptable, Undecodable
 from ..model.transfer_syntaxes import IMPLICIT_LITTLE
 from ..services.retrieve import Retrieve, Selection, StoredInstance, whole_file
@@ -116,6 +117,11 @@ class Wado:
         listed = (("transfer-syntax", transfer_syntax_uid),) if transfer_syntax_uid else ()
         plan = Plan(media.DICOM, media.MediaType(media.DICOM, listed))
         return await self._planned(request, await self._retrieve.select(study, series, instance), [plan], single=True)
+
+    async def planned(self, request: Any, found: StoredInstance, offer: str, wanted: media.MediaType) -> Response:
+        """An instance that was found some other way, as one of `media.DICOM` and `media.MULTIPART_DICOM`."""
+        selection = Selection([found], tag=found.digest[:16].hex())
+        return await self._planned(request, selection, [Plan(offer, wanted)], single=True)
 
     async def _planned(self, request: Any, selection: Selection, plans: Iterable[Plan], *, single: bool) -> Response:
         """The best of the plans that can be carried out; of equal ones the first, before those that leave instances out."""
@@ -279,6 +285,8 @@ def url(request: Any, found: StoredInstance) -> str:
 def instance_url(base: str, found: StoredInstance) -> str:
     """The URL of an instance below the service's base."""
     key = found.key
+    if not key.study_instance_uid:
+        return f"{base}/{BY_STORAGE[found.sop_class_uid].resource}/{key.sop_instance_uid}"
     return f"{base}/studies/{key.study_instance_uid}/series/{key.series_instance_uid}/instances/{key.sop_instance_uid}"
 
 

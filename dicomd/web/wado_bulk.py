@@ -74,7 +74,13 @@ class WadoBulk:
 
     async def item(self, request: Any, study: str, series: str, instance: str, path: str) -> Response:
         """The value that a BulkDataURI names; of pixel data that are compressed, what is negotiated."""
-        item = await self._bulk.item(study, series, instance, path)
+        return await self._value(request, await self._bulk.item(study, series, instance, path))
+
+    async def of(self, request: Any, found: StoredInstance, path: str) -> Response:
+        """A value of an instance that was found some other way."""
+        return await self._value(request, await self._bulk.of(found, path))
+
+    async def _value(self, request: Any, item: Item) -> Response:
         headers = [VARY, CACHED, ("Content-Location", f"{url(request, item.found)}/bulkdata/{item.path}")]
         if item.place.encapsulated and item.is_pixels:
             return await self._pixels(request, item, headers)

@@ -12,6 +12,7 @@ from dicomd.model.attributes import Attributes, attribute, text
 from dicomd.model.non_patient import MODELS, Model
 from dicomd.services.hub import KnownPeers
 from dicomd.services.non_patient import NonPatientInstances
+from dicomd.services.preparation import Preparation
 from dicomd.wire import datasets
 from dicomd.wire.elements import file_meta
 from dicomd.wire.messages import Command, CommandField
@@ -26,7 +27,8 @@ from .test_retrieve import EXPLICIT, Receiver
 class NonPatientCase(ArchiveCase):
     def setUp(self) -> None:
         super().setUp()
-        instances = NonPatientInstances(self.workers, self.archive.folder)
+        preparation = Preparation(self.workers, self.archive.folder, Clock())
+        instances = NonPatientInstances(self.workers, self.archive.folder, preparation)
         connector = Connector("DICOMD", Clock())
         retrieval = Retrieval(self.transfers, connector, KnownPeers([]), Clock())
         self.listener, _ = listening(

@@ -11,6 +11,8 @@ from dicomd.web.app import Door
 from dicomd.web.non_patient import NonPatient
 from dicomd.web.routes import Route
 from dicomd.web.stow import Stow
+from dicomd.web.wado import Wado
+from dicomd.web.wado_bulk import WadoBulk
 from dicomd.wire import datasets, json_model, native_model
 from dicomd.wire.elements import file_meta
 from tests.archive import ArchiveCase, edited
@@ -19,13 +21,17 @@ from tests.web.harness import Answer, ask, at_once, make_door
 
 DICOM = "application/dicom"
 JSON, XML = "application/dicom+json", "application/dicom+xml"
+# Explicit VR Little Endian, deflated, big endian, implicit.
+SYNTAXES = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2")
 
 
 class NonPatientCase(ArchiveCase):
     def rows(self) -> list[Route]:
         stow = Stow(self.storage, BulkStore(self.workers, self.archive.folder))
-        instances = NonPatientInstances(self.workers, self.archive.folder)
-        return [*stow.routes(), *NonPatient(instances, stow, at_once, 3).routes()]
+        instances = NonPatientInstances(self.workers, self.archive.folder, self.preparation)
+        bulk = WadoBulk(self.retrieve, self.bulk, self.frames, at_once)
+        wado = Wado(self.retrieve, self.transcoder, at_once, bulk.bulkdata)
+        return [*stow.routes(), *NonPatient(instances, stow, wado, bulk, at_once, 3).routes()]
 
     def setUp(self) -> None:
         super().setUp()
@@ -166,7 +172,35 @@ class RetrieveTests(NonPatientCase):
         self.assertEqual(got.body[128:], data[128:])
         self.assertEqual(self.get(path, DICOM, [("If-None-Match", got.headers["etag"])]).status, 304)
         self.assertEqual(self.get(path, DICOM, [("Range", "bytes=128-131")]).body, b"DICM")
-        self.assertEqual(self.get(path).headers["content-type"].split(";")[0], DICOM)
+        self.assertEqual(self.get(path).headers["content-type"].split(";")[0], JSON)
+
+    def test_each_transfer_syntax(self) -> None:
+        """As for instances of patients: any that the server can make, else the next thing that the client takes, else 406."""
+        model = MODELS[2]
+        path = f"/implant-templates/{uid_of(model)}"
+        for stored in SYNTAXES:
+            data = instance(model, transfer_syntax=stored, ICCProfile=bytes(range(256)) * 16)
+            self.assertEqual(self.post("/implant-templates", data).status, 200)
+            for wanted in SYNTAXES[:2]:
+                got = self.get(path, f"{DICOM}; transfer-syntax={wanted}")
+                self.assertEqual(read(got.body).file_meta.TransferSyntaxUID, wanted)
+                self.assertEqual(list(read(got.body)), list(read(data)))
+            self.assertEqual(self.get(path, f"{DICOM}; transfer-syntax=*").body[128:], data[128:])
+            self.assertEqual(self.get(path, f"{DICOM}; transfer-syntax=1.2.3").status, 406)
+            got = self.get(path, f"{DICOM}; transfer-syntax=1.2.3, {JSON}; q=0.5")
+            self.assertEqual(got.headers["content-type"], JSON)
+            self.assertEqual(self.get(f"{path}/bulkdata/00282000").body, bytes(range(256)) * 16)
+
+    def test_as_a_part(self) -> None:
+        """Multipart is always allowed for one item (PS3.18 8.7.3.5.2); each part tells what it is."""
+        data = palettes()[0].read_bytes()
+        self.post("/color-palettes", data)
+        path = f"/color-palettes/{read(data).SOPInstanceUID}"
+        got = self.get(path, f'multipart/related; type="{DICOM}"')
+        self.assertIn(f"Content-Location: http://dicom.test/dicom-web{path}\r\n".encode(), got.body)
+        self.assertIn(data[128:], got.body)
+        got = self.get(path, f'multipart/related; type="{XML}"')
+        self.assertIn(f"Content-Location: http://dicom.test/dicom-web{path}\r\n".encode(), got.body)
 
     def test_bulk_data(self) -> None:
         """A large value is a URL in the metadata, which answers exactly its bytes."""
