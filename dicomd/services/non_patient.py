@@ -46,14 +46,14 @@ class NonPatientInstances:
     async def stream(
         self, fields: Mapping[str, Fields], query: Query, *, empty: bool = False
     ) -> AsyncIterator[tuple[Attributes, ...]]:
-        """All matches in pages, in order of their arrival."""
-        after: int | None = 0
+        """All matches in pages, in order of their SOP Instance UIDs."""
+        after: str | None = ""
         while after is not None:
             page: Page = await self._workers.read(self._page, fields, query, after, empty)
             yield page.matches
             after = page.following
 
-    def _page(self, connection: Any, fields: Mapping[str, Fields], query: Query, after: int, empty: bool) -> Page:
+    def _page(self, connection: Any, fields: Mapping[str, Fields], query: Query, after: str, empty: bool) -> Page:
         return non_patient.search(connection, self._folder, fields, query, after, empty=empty)
 
     async def select(self, sop_classes: Sequence[str], uid: str) -> StoredInstance:

@@ -20,10 +20,10 @@ _PAGE = 200
 
 @frozen
 class Page:
-    """Matches as they are answered, and the row behind which the next page begins (None: there is none)."""
+    """Matches as they are answered, and the SOP Instance UID behind which the next page begins (None: there is none)."""
 
     matches: tuple[Attributes, ...]
-    following: int | None
+    following: str | None
 
 
 def find(connection: Connection, folder: Folder, sop_classes: Sequence[str], uid: str) -> StoredInstance | None:
@@ -42,21 +42,23 @@ def find(connection: Connection, folder: Folder, sop_classes: Sequence[str], uid
 
 
 def search(
-    connection: Connection, folder: Folder, fields: Mapping[str, Fields], query: Query, after: int = 0, *, empty: bool = False
+    connection: Connection, folder: Folder, fields: Mapping[str, Fields], query: Query, after: str = "", *, empty: bool = False
 ) -> Page:
-    """The matches among the next candidates behind the row `after`, in order of their arrival.
+    """The matches among the next candidates behind the UID `after`, in order of their SOP Instance UIDs.
 
     `fields`: SOP class -> what is always returned of its instances. `empty`: what is asked for and absent is there without value.
     """
     classes = _classes(query.keys, tuple(fields))
-    wanted = select(instances.c.id).where(
-        instances.c.study_row.is_(None), instances.c.sop_class_uid.in_(classes), instances.c.id > after
+    uid = instances.c.sop_instance_uid
+    wanted = select(instances.c.id, uid).where(
+        instances.c.study_row.is_(None), instances.c.sop_class_uid.in_(classes), uid > after
     )
-    rows = list(connection.scalars(wanted.order_by(instances.c.id).limit(_PAGE)))
+    found = connection.execute(wanted.order_by(uid).limit(_PAGE)).all()
+    rows = [row for row, _ in found]
     loaded = stored_metadata.load(connection, folder, rows)
     matching = (loaded[row] for row in rows if loaded[row] and match_all(query, loaded[row]))
-    answers = tuple(project(query, found, fields[text(found, "00080016")], empty=empty) for found in matching)
-    return Page(answers, rows[-1] if len(rows) == _PAGE else None)
+    answers = tuple(project(query, match, fields[text(match, "00080016")], empty=empty) for match in matching)
+    return Page(answers, found[-1][1] if len(found) == _PAGE else None)
 
 
 def _classes(keys: Sequence[Key], all_of_them: tuple[str, ...]) -> tuple[str, ...]:

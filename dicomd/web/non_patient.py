@@ -110,7 +110,7 @@ class NonPatient:
         return response
 
     async def search(self, resource: str, request: Any) -> Response:
-        """Search (PS3.18 12.6.3), in order of arrival."""
+        """Search (PS3.18 12.6.3), in order of SOP Instance UIDs."""
         wanted = transfer.accept(request).choose(datasets.PRODUCES)
         if wanted is None:
             raise HttpError(406, "this can be had as " + ", ".join(datasets.PRODUCES))
