@@ -80,6 +80,10 @@ _TIMES: dict[str, Callable[[str], str]] = {
 }
 REQUIREMENTS: tuple[Requirement, ...] = tuple(_table())
 _BY_PATH = {row.path: row for row in REQUIREMENTS}
+# Where attributes stand -> tag -> VR
+_TYPES: dict[tuple[str, ...], dict[str, str]] = {}
+for _row in REQUIREMENTS:
+    _TYPES.setdefault(_row.path[:-1], {})[_row.path[-1]] = vr_of(_row.path[-1])
 
 
 def check_creation(attributes: Attributes, *, lenient: bool = False) -> Attributes:
@@ -139,13 +143,13 @@ def _refuse_untouchable(held: Attributes, changes: Attributes, lenient: bool) ->
 
 def _refuse_mistyped(attributes: Attributes) -> None:
     """0106 for attributes of the table that are of another VR, for UIDs that are none, and starts and ends that are no time."""
-    for row in REQUIREMENTS:
-        tag = row.path[-1]
-        for parent in parents(attributes, row.path):
-            if tag not in parent or len(parent[tag]) < 2:
-                continue
-            if parent[tag].get("vr") != vr_of(tag) or not all(_fits(tag, plain(value)) for value in values(parent, tag)):
-                raise _invalid(parent if len(row.path) == 1 else {}, tag, f"a {vr_of(tag)}")
+    for place, tags in _TYPES.items():
+        for parent in parents(attributes, (*place, "")):
+            for tag in parent.keys() & tags.keys():
+                content, vr = parent[tag], tags[tag]
+                given = values(parent, tag) if vr in ("UI", "DA", "TM") else ()
+                if (content.get("vr") != vr and len(content) > 1) or not all(_fits(tag, plain(value)) for value in given):
+                    raise _invalid({} if place else parent, tag, f"a {vr}")
 
 
 def _fits(tag: str, value: str) -> bool:

@@ -257,6 +257,7 @@ outbox = Table(
 Index(
     "scheduled_steps_by_start",
     *(scheduled_steps.c[name] for name in ("start_date", "start_time", "id", "state", "modality", "station_ae_titles")),
+    *(scheduled_steps.c[f"patient_{group}"] for group in ("alphabetic", "ideographic", "phonetic")),
 )
 Index("scheduled_steps_by_patient_id", scheduled_steps.c.patient_id)
 Index("scheduled_steps_by_origin", scheduled_steps.c.origin)
