@@ -1,11 +1,11 @@
 """The page for people: what the server does, as tables made of the tables that the code uses."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from html import escape
 
 from attrs import frozen
 
-from ..model import keys, transfer_syntaxes
+from ..model import keys, non_patient, transfer_syntaxes, workitem_keys
 from ..model.dictionary import keyword_of
 from ..model.offerings import HTTP_SERVICES
 from ..model.search_rules import RULES
@@ -27,10 +27,21 @@ class Table:
     rows: Sequence[Sequence[str]]
 
 
+_KEY_COLUMNS = ("Level", "Tag", "Keyword", "VR")
+
+
 def page(rows: Iterable[Route], base: str, version: str, further: Iterable[Table]) -> bytes:
     """The whole page."""
     rules = Table("How searches match, order and answer", ("Matter", "Rule"), RULES)
-    tables = [*_resources(list(rows)), rules, _search_keys(), _transfer_syntaxes(), *further]
+    rows = list(rows)
+    tables = [
+        *_resources(rows),
+        rules,
+        _search_keys(),
+        *_other_keys({row.service for row in rows}),
+        _transfer_syntaxes(),
+        *further,
+    ]
     body = "".join(_html(table) for table in tables)
     head = f"<!doctype html><html lang=en><meta charset=utf-8><title>dicomd</title><style>{_STYLE}</style>"
     intro = (
@@ -66,7 +77,7 @@ def _resources(rows: list[Route]) -> Iterable[Table]:
 def _search_keys() -> Table:
     return Table(
         "Keys that the index holds; every other attribute is matched and returned from the stored metadata",
-        ("Level", "Tag", "Keyword", "VR"),
+        _KEY_COLUMNS,
         [
             (
                 column.level.name.title(),
@@ -77,6 +88,20 @@ def _search_keys() -> Table:
             for column in keys.COLUMNS
         ],
     )
+
+
+def _other_keys(services: Collection[str]) -> Iterable[Table]:
+    """Of the services that are offered and do not search among studies."""
+    if "workitems" in services:
+        rows = [_key_row("", path, vr) for path, vr in sorted(workitem_keys.KEYS.items())]
+        yield Table("Keys of workitems", _KEY_COLUMNS[1:], [row[1:] for row in rows])
+    if "non-patient" in services:
+        rows = [_key_row(f"/{name}", (tag,), vr) for name in non_patient.RESOURCES for tag, vr in non_patient.keys_of(name)]
+        yield Table("Keys of non-patient instances that are always returned", ("Resource", *_KEY_COLUMNS[1:]), rows)
+
+
+def _key_row(where: str, path: Sequence[str], vr: str) -> tuple[str, str, str, str]:
+    return where, ".".join(path), ".".join(map(keyword_of, path)), vr
 
 
 def _transfer_syntaxes() -> Table:

@@ -144,6 +144,12 @@ class WholeServerTests(SynchronousTestCase):
             for uid in row.sop_class_uids or ("1.2.840.10008.5.1.4.1.1.4",):
                 self.assertIn(f"<td>{uid}</td>", page)
 
+    def test_keys_of_every_service(self) -> None:
+        """Workitems and non-patient instances have keys of their own."""
+        page = ask(self.door, "GET", "/dicom-web/conformance").body.decode()
+        for text in ("0072000C", "HangingProtocolName", "ScheduledStationNameCodeSequence.CodeValue"):
+            self.assertIn(f"<td>{text}</td>", page)
+
     def test_off(self) -> None:
         """What is off at the DIMSE door is not announced."""
         config = Config(store=StoreConfig(path=self.mktemp()), dimse=DimseConfig(off=("worklist", "store")))
