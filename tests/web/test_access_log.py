@@ -6,7 +6,7 @@ from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from dicomd.web.access_log import FLUSH_SECONDS, MOST_LINES
+from dicomd.web.access_log import FLUSH_SECONDS, LARGEST_EVENT, LONGEST_PATH, MOST_LINES
 from dicomd.web.responses import Response
 from dicomd.web.routes import Route
 from tests.web.harness import ask, make_door
@@ -22,6 +22,7 @@ class AccessLogTests(SynchronousTestCase):
 
     def observe(self, event: dict[str, Any]) -> None:
         self.lines += str(event.get("lines", "")).splitlines()
+        self.assertLess(len(str(event.get("lines", ""))), LARGEST_EVENT)
 
     async def answer(self, request: Any) -> Response:
         return Response(200, b"x", "text/plain")
@@ -44,3 +45,11 @@ class AccessLogTests(SynchronousTestCase):
         for _ in range(MOST_LINES):
             ask(self.door, "GET", "/dicom-web/x")
         self.assertEqual(len(self.lines), MOST_LINES)
+
+    def test_long_paths(self) -> None:
+        """No event outgrows what observers take, and nothing is lost."""
+        for _ in range(100):
+            ask(self.door, "GET", "/" + "x" * 5000)
+        self.clock.advance(FLUSH_SECONDS)
+        self.assertEqual(len(self.lines), 100)
+        self.assertTrue(all("x" * (LONGEST_PATH - 1) + " from" in line for line in self.lines))
