@@ -51,6 +51,10 @@ ALWAYS_RETURNED: Fields = {
     **dict.fromkeys(sorted((*_ENTRY_1, *_ENTRY_2, *_ENTRY_CONDITIONAL, "0020000D", "00401001"))),
     SEQUENCE: dict.fromkeys(sorted((*_STEP_1, *_STEP_2, *_STEP_CONDITIONAL))),
 }
+# The same as paths
+KEYS: tuple[tuple[str, ...], ...] = tuple(
+    path for tag, inner in ALWAYS_RETURNED.items() for path in ([(tag, each) for each in inner] if inner else [(tag,)])
+)
 # By these an entry is found; each has one value. (Scheduled Station AE Title may have several.)
 _STEP_SINGLE = ("00080060", "00400002", "00400003", "00400006", "00400009")
 _ENTRY_SINGLE = ("00080050", "00100010", "00100020", "0020000D", "00401001")

@@ -5,8 +5,8 @@ from html import escape
 
 from attrs import frozen
 
-from ..model import keys, non_patient, transfer_syntaxes, workitem_keys
-from ..model.dictionary import keyword_of
+from ..model import keys, non_patient, scheduled_steps, transfer_syntaxes, workitem_keys
+from ..model.dictionary import keyword_of, vr_of
 from ..model.offerings import HTTP_SERVICES
 from ..model.search_rules import RULES
 from .routes import Route
@@ -95,6 +95,9 @@ def _other_keys(services: Collection[str]) -> Iterable[Table]:
     if "workitems" in services:
         rows = [_key_row("", path, vr) for path, vr in sorted(workitem_keys.KEYS.items())]
         yield Table("Keys of workitems", _KEY_COLUMNS[1:], [row[1:] for row in rows])
+    if "worklist" in services:
+        rows = [_key_row("", path, vr_of(path[-1])) for path in scheduled_steps.KEYS]
+        yield Table("Keys of the modality worklist that are always returned", _KEY_COLUMNS[1:], [row[1:] for row in rows])
     if "non-patient" in services:
         rows = [_key_row(f"/{name}", (tag,), vr) for name in non_patient.RESOURCES for tag, vr in non_patient.keys_of(name)]
         yield Table("Keys of non-patient instances that are always returned", ("Resource", *_KEY_COLUMNS[1:]), rows)

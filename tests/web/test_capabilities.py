@@ -145,9 +145,9 @@ class WholeServerTests(SynchronousTestCase):
                 self.assertIn(f"<td>{uid}</td>", page)
 
     def test_keys_of_every_service(self) -> None:
-        """Workitems and non-patient instances have keys of their own."""
+        """Workitems, the worklist and non-patient instances have keys of their own."""
         page = ask(self.door, "GET", "/dicom-web/conformance").body.decode()
-        for text in ("0072000C", "HangingProtocolName", "ScheduledStationNameCodeSequence.CodeValue"):
+        for text in ("0072000C", "HangingProtocolName", "ScheduledStationNameCodeSequence.CodeValue", "00400100.00400001"):
             self.assertIn(f"<td>{text}</td>", page)
 
     def test_off(self) -> None:
