@@ -6,6 +6,7 @@ python benchmarks/modality.py [--steps 10000] [--seconds 5]
 import argparse
 import http.client
 import json
+import socket
 import statistics
 import tempfile
 import threading
@@ -14,9 +15,15 @@ from typing import Any
 
 from server import DicomServer
 
+from dicomd.services.performed_steps import SOP_CLASS_UID
+from dicomd.wire import datasets
+from dicomd.wire.messages import Command, CommandField, CommandReceived, MessageWriter
+from dicomd.wire.pdu import AssociateRequest, ProposedContext, UserInformation
+from dicomd.wire.upper_layer import AssociateAccepted, Send, UpperLayer
 from tests.model.test_performed_steps import creation
 from tests.services.test_worklist import order
 
+IMPLICIT = "1.2.840.10008.1.2"
 STEPS, PERFORMED = "/dicom-web/modality-scheduled-procedure-steps", "/dicom-web/modality-performed-procedure-steps"
 JSON = {"Content-Type": "application/dicom+json", "Accept": "application/dicom+json"}
 SEQUENCE = "ScheduledProcedureStepSequence"
@@ -81,6 +88,55 @@ def create(server: DicomServer, connections: int, seconds: float) -> None:
     print(f"MPPS creations, {connections} connections: {sum(counts) / seconds:7.0f}/s, server CPU {cost:.2f} ms each")
 
 
+class Modality:
+    """One association, over a blocking socket, that creates performed steps one after the other."""
+
+    def __init__(self, port: int) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=60)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._machine, self._writer = UpperLayer(16384), MessageWriter(16384)
+        contexts = (ProposedContext(1, SOP_CLASS_UID, (IMPLICIT,)),)
+        self._machine.associate(AssociateRequest("DICOMD", "BENCH", contexts, UserInformation(16384)))
+        self._until(self._machine.transport_connected(), AssociateAccepted)
+        self._data = datasets.encode(creation(), IMPLICIT)
+
+    def create(self, uid: str) -> None:
+        command = Command(
+            CommandField.N_CREATE, message_id=1, affected_sop_class_uid=SOP_CLASS_UID, affected_sop_instance_uid=uid
+        )
+        command.has_data_set = True
+        answer = self._until(self._machine.send(self._writer.message(1, command, self._data)), CommandReceived)
+        assert answer.command.status == 0, answer.command
+
+    def _until(self, outputs: list[Any], wanted: type[Any]) -> Any:
+        while True:
+            for output in outputs:
+                if isinstance(output, Send):
+                    self._socket.sendall(output.data)
+                elif isinstance(output, wanted):
+                    return output
+            outputs = self._machine.receive_data(self._socket.recv(65536))
+
+
+def create_by_dimse(server: DicomServer, associations: int, seconds: float) -> None:
+    until, counts = time.perf_counter() + seconds, [0] * associations
+
+    def work(number: int) -> None:
+        modality = Modality(server.ports["dimse"])
+        while time.perf_counter() < until:
+            modality.create(f"1.3.{associations}.{number}.{counts[number]}")
+            counts[number] += 1
+
+    cpu = server.cpu_seconds()
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(associations)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    cost = (server.cpu_seconds() - cpu) / sum(counts) * 1000
+    print(f"MPPS N-CREATE, {associations} associations: {sum(counts) / seconds:6.0f}/s, server CPU {cost:.2f} ms each")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=10000)
@@ -92,6 +148,7 @@ def main() -> None:
         query(connection, arguments.seconds)
         for connections in (1, 4):
             create(server, connections, arguments.seconds)
+            create_by_dimse(server, connections, arguments.seconds)
 
 
 if __name__ == "__main__":
