@@ -174,7 +174,7 @@ class Connector:
 
 @define(eq=False)
 class DimseSender:
-    """`services.hub.Sender` over associations, one for each call."""
+    """`services.hub.Messenger` over associations, one for each call."""
 
     connector: Connector
 

@@ -72,16 +72,6 @@ class Clock(Protocol):
     def callLater(self, delay: float, function: Callable[..., Any], *arguments: Any) -> Timer: ...
 
 
-@frozen
-class SubOperations:
-    """Counts of C-STORE sub-operations, and the SOP Instance UIDs that failed."""
-
-    completed: int = 0
-    warning: int = 0
-    failed: int = 0
-    failed_uids: tuple[str, ...] = ()
-
-
 class Messenger(Protocol):
     """N-service requests to other application entities; the DIMSE door makes them. Raises `ServiceError` when it cannot."""
 
@@ -104,13 +94,6 @@ class Messenger(Protocol):
         self, peer: Peer, sop_class_uid: str, sop_instance_uid: str, attributes: dict[str, dict[str, Any]]
     ) -> Awaitable[Status]:
         """N-SET (PS3.7 10.1.3)."""
-
-
-class Sender(Messenger, Protocol):
-    """What the core sends to other application entities, instances too."""
-
-    def store_instances(self, peer: Peer, instances: Iterable[Any]) -> Awaitable[SubOperations]:
-        """C-STORE of stored instances, as they are (PS3.4 C.4.2.2)."""
 
 
 class Peers(Protocol):

@@ -20,7 +20,7 @@ FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 5.0, 600.0
 
 
 class Reporter(Protocol):
-    """The part of `hub.Sender` that is needed."""
+    """The part of `hub.Messenger` that is needed."""
 
     def event_report(
         self, peer: Peer, sop_class_uid: str, sop_instance_uid: str, event_type_id: int, information: Attributes

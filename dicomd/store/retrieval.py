@@ -57,7 +57,7 @@ class Selection:
     content: bytes = b""
 
 
-_COLUMNS = (
+COLUMNS = (
     instances.c.id,
     studies.c.study_instance_uid,
     series.c.series_instance_uid,
@@ -85,23 +85,24 @@ _ORDER = (
     instances.c.sop_instance_uid,
 )
 _IS_INSTANCE = instances.c.sop_instance_uid == bindparam("instance")
-_ONE = Statement(_of(*_COLUMNS).where(_IN_STUDY, _IN_SERIES, _IS_INSTANCE))
+_ONE = Statement(_of(*COLUMNS).where(_IN_STUDY, _IN_SERIES, _IS_INSTANCE))
 _MOST: BindParameter[int] = bindparam("most")
 _SKIPPED: BindParameter[int] = bindparam("skipped")
-_FIRST_OF_STUDY = Statement(_of(*_COLUMNS).where(_IN_STUDY).order_by(*_ORDER).limit(_MOST).offset(_SKIPPED))
-_FIRST_OF_SERIES = Statement(_of(*_COLUMNS).where(_IN_STUDY, _IN_SERIES).order_by(*_ORDER).limit(_MOST).offset(_SKIPPED))
+_FIRST_OF_STUDY = Statement(_of(*COLUMNS).where(_IN_STUDY).order_by(*_ORDER).limit(_MOST).offset(_SKIPPED))
+_FIRST_OF_SERIES = Statement(_of(*COLUMNS).where(_IN_STUDY, _IN_SERIES).order_by(*_ORDER).limit(_MOST).offset(_SKIPPED))
 _ALL_OF_STUDY = Statement(_of(instances.c.id, instances.c.digest).where(_IN_STUDY).order_by(*_ORDER))
 _ALL_OF_SERIES = Statement(_of(instances.c.id, instances.c.digest).where(_IN_STUDY, _IN_SERIES).order_by(*_ORDER))
 # Of non-patient instances too
 _BY_ROW = Statement(
-    select(*_COLUMNS)
+    select(*COLUMNS)
     .join_from(instances, series, instances.c.series_row == series.c.id, isouter=True)
     .join(studies, instances.c.study_row == studies.c.id, isouter=True)
     .where(instances.c.id == bindparam("row"))
 )
 
 
-def _made(folder: Folder, row: Any) -> StoredInstance:
+def made(folder: Folder, row: Any) -> StoredInstance:
+    """The instance of a row of `COLUMNS`; one of no patient has no study and no series."""
     number, study, one, sop, sop_class, syntax, file, offset, size, digest = row
     return StoredInstance(
         number, InstanceKey(study or "", one or "", sop), sop_class, syntax, folder.path(file), offset, size, digest
@@ -111,7 +112,7 @@ def _made(folder: Folder, row: Any) -> StoredInstance:
 def find(connection: Connection, folder: Folder, study: str, series: str, instance: str) -> StoredInstance | None:
     """One instance."""
     row = _ONE.run(connection, {"study": study, "series": series, "instance": instance}).fetchone()
-    return None if row is None else _made(folder, row)
+    return None if row is None else made(folder, row)
 
 
 def choose(connection: Connection, folder: Folder, study: str, series: str = "", instance: str = "", *, most: int) -> Selection:
@@ -121,7 +122,7 @@ def choose(connection: Connection, folder: Folder, study: str, series: str = "",
         return Selection([found], tag=found.digest[:16].hex()) if found else Selection([])
     values = {"study": study, "series": series, "most": most + 1, "skipped": 0}
     rows = (_FIRST_OF_SERIES if series else _FIRST_OF_STUDY).run(connection, values).fetchall()
-    page = [_made(folder, row) for row in rows[:most]]
+    page = [made(folder, row) for row in rows[:most]]
     if len(rows) <= most:
         return Selection(page, tag=_tag(each.digest for each in page))
     every = (_ALL_OF_SERIES if series else _ALL_OF_STUDY).run(connection, values).fetchall()
@@ -147,7 +148,7 @@ def _holds(connection: Connection, column: "Column[str]", uid: str) -> bool:
 def pages(connection: Connection, folder: Folder, rows: Sequence[int]) -> Selection:
     """Some of the instances that follow the first page; those that were deleted meanwhile are left out."""
     found = [_BY_ROW.run(connection, {"row": row}).fetchone() for row in rows]
-    return Selection([_made(folder, row) for row in found if row is not None])
+    return Selection([made(folder, row) for row in found if row is not None])
 
 
 def verified(selection: Selection, read_up_to: int = 0) -> Selection:

@@ -7,10 +7,10 @@ from typing import Any
 from attrs import field, frozen
 from sqlalchemy import ColumnElement, Connection, Select, select
 
-from ..model.identifiers import Collection, InstanceKey
+from ..model.identifiers import Collection
 from ..model.retrieval import Wanted
 from .files import Folder
-from .retrieval import StoredInstance
+from .retrieval import COLUMNS, StoredInstance, made
 from .schema import instances, series, studies
 
 # Longer lists of UIDs are looked up in pieces.
@@ -27,16 +27,16 @@ class Plan:
 
 def plan(connection: Connection, wanted: Wanted) -> Plan:
     """All instances that `wanted` means, each once."""
-    made = Plan()
+    chosen = Plan()
     seen: set[int] = set()
     for statement in _statements(wanted):
         for row, sop_class_uid, transfer_syntax_uid in connection.execute(statement):
             if row not in seen:
                 seen.add(row)
-                made.rows.append(row)
+                chosen.rows.append(row)
                 kind = (sop_class_uid, transfer_syntax_uid)
-                made.kinds[kind] = made.kinds.get(kind, 0) + 1
-    return made
+                chosen.kinds[kind] = chosen.kinds.get(kind, 0) + 1
+    return chosen
 
 
 def _statements(wanted: Wanted) -> Iterator[Select[Any]]:
@@ -67,19 +67,7 @@ def _narrowed(base: Select[Any], listed: list[tuple[ColumnElement[str], Sequence
         yield from _narrowed(base.where(column.in_(uids[start : start + _LIST])), rest)
 
 
-_COLUMNS = (
-    instances.c.id,
-    studies.c.study_instance_uid,
-    series.c.series_instance_uid,
-    instances.c.sop_instance_uid,
-    instances.c.sop_class_uid,
-    instances.c.transfer_syntax_uid,
-    instances.c.file,
-    instances.c.dataset_offset,
-    instances.c.file_size,
-    instances.c.digest,
-)
-_ANY = select(*_COLUMNS).select_from(
+_ANY = select(*COLUMNS).select_from(
     instances.outerjoin(series, instances.c.series_row == series.c.id).outerjoin(studies, instances.c.study_row == studies.c.id)
 )
 
@@ -87,10 +75,4 @@ _ANY = select(*_COLUMNS).select_from(
 def page(connection: Connection, folder: Folder, rows: Sequence[int]) -> list[StoredInstance]:
     """Some instances of a plan, in its order; those that were deleted meanwhile are left out."""
     found = {row[0]: row for row in connection.execute(_ANY.where(instances.c.id.in_(rows)))}
-    made = []
-    for number in rows:
-        if number in found:
-            _, study, one, sop, sop_class, syntax, file, offset, size, digest = found[number]
-            key = InstanceKey(study or "", one or "", sop)
-            made.append(StoredInstance(number, key, sop_class, syntax, folder.path(file), offset, size, digest))
-    return made
+    return [made(folder, found[number]) for number in rows if number in found]
