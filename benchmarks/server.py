@@ -20,14 +20,15 @@ class DicomServer:
 
     def __init__(self, folder: str, toml: str = "", http: str = "", dimse: str = "") -> None:
         self._folder = Path(folder)
-        self._config = (
+        self.configuration = (
             f'[store]\npath = "{folder}/store"\n[http]\nendpoint = "tcp:0:interface=127.0.0.1"\n{http}\n'
             f'[dimse]\nendpoint = "tcp:0:interface=127.0.0.1"\n{dimse}\n{toml}\n'
         )
         self.ports: dict[str, int] = {}
 
     def __enter__(self) -> "DicomServer":
-        (self._folder / "dicomd.toml").write_text(self._config)
+        (self._folder / "dicomd.toml").write_text(self.configuration)
+        self.ports = {}
         log = self._folder / "log"
         command = [str(Path(sys.executable).with_name("twistd")), "-n", "--pidfile=", "dicomd", "--config", "dicomd.toml"]
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -36,11 +36,13 @@ log = Logger()
 # Read and written at once; a message of an image in one go rather than in three
 AT_ONCE = 256 * 1024
 LINGER = 2.0
+# Fewer bytes than this of a message that is not complete are no sign of life.
+LEAST_PROGRESS = 16384
 
 
 @frozen
 class Timeouts:
-    """Seconds. `artim`: PS3.8 9.1.5; `idle`: no operation; `response`: the peer owes bytes and none come or go."""
+    """Seconds. `artim`: PS3.8 9.1.5; `idle`: no operation; `response`: the peer owes bytes and next to none come or go."""
 
     artim: float = 30.0
     idle: float = 600.0
@@ -108,6 +110,7 @@ class Connection(Protocol):
         self._watch: Any = None
         self._closing: Any = None
         self._touched = 0.0
+        self._progress = 0
         self._lost = False
 
     # Orders and indications
@@ -229,8 +232,13 @@ class Connection(Protocol):
         self.perform(self.upper_layer.transport_connected())
 
     def dataReceived(self, data: bytes) -> None:
-        self._touch()
-        self.perform(self.upper_layer.receive_data(data))
+        messages = self.upper_layer.messages
+        began = not messages.is_mid_message
+        outputs = self.upper_layer.receive_data(data)
+        self._progress += len(data)
+        if began or self._progress >= LEAST_PROGRESS or not messages.is_mid_message:
+            self._touch()
+        self.perform(outputs)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._lost = True
@@ -289,7 +297,7 @@ class Connection(Protocol):
     # The watch over peers that do nothing
 
     def _touch(self) -> None:
-        self._touched = self._clock.seconds()
+        self._touched, self._progress = self._clock.seconds(), 0
 
     def _look(self) -> None:
         now, limit = self._clock.seconds(), self._limit()

@@ -1,6 +1,9 @@
 """The listener: who is let in, what is agreed on, when associations end."""
 
+from collections.abc import Iterator
+
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from dicomd.dimse.composite import Verification
@@ -14,6 +17,11 @@ from dicomd.wire.transitions import State
 from .peer import CT, VERIFICATION, Peer, listening, proposal
 
 ECHO = {"command_field": CommandField.C_ECHO, "message_id": 7, "affected_sop_class_uid": VERIFICATION}
+
+
+def batched_bytes(data: bytes, size: int = 5000) -> Iterator[bytes]:
+    """The data in pieces."""
+    return (data[start : start + size] for start in range(0, len(data), size))
 
 
 class AdmissionTests(SynchronousTestCase):
@@ -120,6 +128,34 @@ class EndTests(SynchronousTestCase):
         peer.send(peer.writer.message(1, Command(**ECHO))[:30])
         clock.pump([25] * 4)
         self.assertIsInstance(peer.hear()[-1], Aborted)
+
+    def storing(self) -> tuple[Peer, Clock, Iterator[bytes]]:
+        """A peer that has begun to store, after it was idle for a while; what it sends on, byte by byte."""
+        listener, clock = listening(Service((CT,), {CommandField.C_STORE: lambda *_: Deferred()}), response_timeout=50.0)
+        peer = Peer(listener).associate(proposal(CT))
+        clock.pump([30] * 10)
+        store = Command(CommandField.C_STORE, message_id=1, affected_sop_class_uid=CT, affected_sop_instance_uid="1.2.3")
+        store.has_data_set = True
+        peer.send(peer.writer.command(1, store))
+        return peer, clock, batched_bytes(peer.writer.data_set(1, bytes(1 << 20), True))
+
+    def test_dribbling(self) -> None:
+        """A byte now and then does not keep an association."""
+        peer, clock, sent = self.storing()
+        for _ in range(4):
+            clock.advance(10)
+            peer.send(next(sent)[:1])
+            self.assertEqual(peer.machine.state, State.STA6)
+        clock.pump([10] * 6)
+        self.assertIsInstance(peer.hear()[-1], Aborted)
+
+    def test_slow_but_steady(self) -> None:
+        """Some kilobytes in the same time do."""
+        peer, clock, sent = self.storing()
+        for piece in sent:
+            clock.advance(10)
+            peer.send(piece)
+        self.assertEqual(peer.machine.state, State.STA6)
 
     def test_hard_work_is_not_idleness(self) -> None:
         """An operation of ours may take its time."""
