@@ -37,7 +37,6 @@ setup(
         "pynetdicom>=3.0,<4",
         "attrs>=23.2",
         "sqlalchemy>=2.0.30,<3",
-        "python-multipart>=0.0.18",
         "orjson>=3.10",
         "jellyfish>=1.1",
         "lxml>=5.2",

@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IHalfCloseableDescriptor, ITCPTransport
 from twisted.protocols.basic import LineReceiver
 from twisted.web import http, server
 
+from . import heads
 from .problems import HttpError
 from .routes import Match
 from .urls import Pairs, pairs
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from .app import Door
 
 LARGEST_HEAD = 65536
+# Read at once: most instances in one go.
+AT_ONCE = 256 * 1024
 # A refused body up to this size is read and thrown away, so that the connection can be used again.
 LARGEST_DISCARD = 1 << 20
 # Less progress than this within the idle timeout ends a connection.
@@ -154,10 +157,19 @@ class DoorChannel(http.HTTPChannel):
 
     def connectionMade(self) -> None:
         super().connectionMade()
+        self._peer, self._host = self.transport.getPeer(), self.transport.getHost()
+        if hasattr(self.transport, "bufferSize"):
+            self.transport.bufferSize = AT_ONCE
         self._closed: list[Deferred[None]] = []
         self.site.channels.add(self)
         if len(self.site.channels) > self.site.door.settings.max_connections:
             self._refuse(HttpError(503, "too many connections, try again later", [("Retry-After", "2")]))
+
+    def getPeer(self) -> Any:
+        return self._peer
+
+    def getHost(self) -> Any:
+        return self._host
 
     def connectionLost(self, reason: Any) -> None:
         super().connectionLost(reason)
@@ -185,7 +197,44 @@ class DoorChannel(http.HTTPChannel):
                     self.resetTimeout()
             elif not self._receivedHeaderSize and not self._buffer:
                 self.resetTimeout()
-        LineReceiver.dataReceived(self, data)
+        if not self._buffer and not self._busyReceiving:
+            data = self._in_one_step(data)
+        if data or self._buffer:
+            LineReceiver.dataReceived(self, data)
+
+    def _in_one_step(self, data: bytes) -> bytes:
+        """Take a head that came whole, and a body, without the search for lines; answers what is left for that."""
+        self._busyReceiving = True
+        try:
+            if self.line_mode and not self.requests and self.persistent:
+                head = heads.read(data, self.totalHeadersSize)
+                if head is None or head.fields.count > self.maxHeaders:
+                    return data
+                data = data[head.size :]
+                self._head_received(head)
+            if data and not self.line_mode:
+                self.rawDataReceived(data)
+                data = b""
+        finally:
+            self._busyReceiving = False
+        return data
+
+    def _head_received(self, head: heads.Head) -> None:
+        """As Twisted's channel does line by line."""
+        request = self.requestFactory(self)
+        self.requests.append(request)
+        self._command, self._path, self._version = head.method, head.target, b"HTTP/1.1"
+        request.requestHeaders = head.fields.headers
+        self.length = length = head.fields.length
+        self._progress = 0
+        if length:
+            self._transferDecoder = http._IdentityTransferDecoder(length, request.handleContentChunk, self._finishRequestBody)
+            self.resetTimeout()
+        request.gotLength(length)
+        if length:
+            self.setRawMode()
+        else:
+            self.allContentReceived()
 
     def allHeadersReceived(self) -> None:
         self._progress = 0

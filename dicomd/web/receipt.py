@@ -68,14 +68,15 @@ class Receipt:
 
     def store(self, reception: Reception) -> None:
         """The instance is complete."""
+        if self._storing < AT_ONCE:
+            self.results.append(self._start(reception))
+            return
         done: Deferred[Result] = Deferred()
         self.results.append(done)
         self._waiting.append((reception, done))
-        if self._storing >= AT_ONCE:
-            full: Deferred[None] = Deferred()
-            done.addBoth(lambda result: (full.callback(None), result)[1])
-            self._hold(full)
-        self._next()
+        full: Deferred[None] = Deferred()
+        done.addBoth(lambda result: (full.callback(None), result)[1])
+        self._hold(full)
 
     def fail(self, error: ServiceError) -> None:
         """A part is not an instance."""
@@ -94,17 +95,17 @@ class Receipt:
             reception.abandon()
             done.callback(Failure(Status.PROCESSING_FAILURE, "the client left"))
 
-    def _next(self) -> None:
-        while self._waiting and self._storing < AT_ONCE:
-            reception, done = self._waiting.popleft()
-            self._storing += 1
-            outcome = Deferred.fromCoroutine(self.storage.store(reception, self.target))
-            outcome.addBoth(self._stored, done)
+    def _start(self, reception: Reception) -> "Deferred[Result]":
+        self._storing += 1
+        stored: Deferred[Result] = Deferred.fromCoroutine(self.storage.store(reception, self.target))
+        return stored.addBoth(self._stored)
 
-    def _stored(self, result: Any, done: "Deferred[Result]") -> None:
+    def _stored(self, result: Any) -> Any:
         self._storing -= 1
-        done.callback(result)
-        self._next()
+        if self._waiting:
+            reception, done = self._waiting.popleft()
+            self._start(reception).addBoth(done.callback)
+        return result
 
     def _hold(self, until: "Deferred[None]") -> None:
         """Read no more of the body until `until`."""

@@ -9,7 +9,6 @@ from functools import lru_cache
 from typing import Any
 
 import orjson
-from twisted.internet.defer import gatherResults
 
 from ..model import non_patient
 from ..model.attributes import Attributes, attribute
@@ -104,7 +103,7 @@ class Stow:
             raise HttpError(400, "the request holds no instance")
         await request.receiver.complete()
         receipt: Receipt = request.receiver.receipt
-        results: list[Result] = await gatherResults(receipt.results, consumeErrors=True)
+        results = [await result for result in receipt.results]
         if not results:
             raise HttpError(400, receipt.error or "the request holds no instance")
         return respond(results, request, study), results

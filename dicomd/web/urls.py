@@ -5,6 +5,7 @@ The base is `[http] public_url`, else what a trusted proxy says (Forwarded, X-Fo
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from typing import Any
 from urllib.parse import unquote
@@ -48,7 +49,8 @@ class Urls:
         scheme = "https" if request.secure else "http"
         if self._trusted and self._is_trusted(request):
             return self._forwarded(request, scheme, host)
-        return f"{scheme}://{_host(request, _with_port(request, host))}{self._root}"
+        told = any(request.header(name) is not None for name in _BY_PROXIES)
+        return f"{scheme}://{_own(host, request.local, scheme, told)}{self._root}"
 
     def _is_trusted(self, request: Any) -> bool:
         try:
@@ -68,25 +70,25 @@ class Urls:
         prefix = _first(request, b"X-Forwarded-Prefix").rstrip("/")
         if scheme not in ("http", "https") or not _PREFIX.fullmatch(prefix):
             raise HttpError(400, "the proxy's forwarding headers are malformed")
-        return f"{scheme}://{_host(request, name or host)}{prefix}{self._root}"
+        return f"{scheme}://{_host(request.local, name or host)}{prefix}{self._root}"
 
 
 _BY_PROXIES = (b"Forwarded", b"Via", b"X-Forwarded-For", b"X-Forwarded-Host", b"X-Forwarded-Proto")
 
 
-def _with_port(request: Any, host: bytes) -> bytes:
+@lru_cache(maxsize=256)
+def _own(host: bytes, local: str, scheme: str, told: bool) -> str:
     """Host with the port that a client should have told (RFC 9110 7.2): a widely used one leaves it out, and would then not
-    find what our URLs name. Where a proxy has had a hand in it, its word is taken."""
-    port = str(request.local).rpartition(":")[2]
-    told = not host or b":" in host.rpartition(b"]")[2] or port == ("443" if request.secure else "80")
-    if told or any(request.header(name) is not None for name in _BY_PROXIES):
-        return host
-    return host + b":" + port.encode()
+    find what our URLs name. Where a proxy has had a hand in it (`told`), its word is taken."""
+    port = local.rpartition(":")[2]
+    if host and not told and b":" not in host.rpartition(b"]")[2] and port != ("443" if scheme == "https" else "80"):
+        host += b":" + port.encode()
+    return _host(local, host)
 
 
-def _host(request: Any, host: bytes) -> str:
+def _host(local: str, host: bytes) -> str:
     if not host:
-        return str(request.local)
+        return local
     if not _HOST.fullmatch(host):
         raise HttpError(400, "the Host header is malformed")
     return host.decode("ascii")

@@ -84,6 +84,15 @@ class ReaderTests(SynchronousTestCase):
         self.assertRaises(MalformedMultipart, read, b"--b1\r\nno header\r\n\r\nx\r\n--b1--\r\n")
 
 
+    def test_almost_delimiters(self) -> None:
+        """Content that looks like a delimiter for a while, and padding behind a true one (RFC 2046 5.1.1), at every cut."""
+        content = b"\r\r\n--b1x\r\n\r\n--b1 x\r\n--b1-\r\n-\r\n--b1\r\r\n--b\r" + b"\r\n--b1" + b" " * 300 + b"\r\n"
+        body = b"--b1 \t \r\n\r\n" + content + b"\r\n--b1\t\r\n\r\nend\r\n--b1--"
+        for cut in range(len(body)):
+            self.assertEqual([part.content for part in read(body, cut)], [content, b"end"], cut)
+        self.assertEqual([part.content for part in read(body, *range(1, len(body)))], [content, b"end"])
+
+
 class WriterTests(SynchronousTestCase):
     def test_round_trip(self) -> None:
         """What is written is read back."""
