@@ -220,7 +220,7 @@ class Door:
         head = self._head(request, response, length)
         self._log(request, response.status)
         if isinstance(body, bytes):
-            request.channel.write(head + body if request.method != b"HEAD" and response.status not in _BODILESS else head)
+            request.channel.send(head + body if request.method != b"HEAD" and response.status not in _BODILESS else head)
             request.finish()
             return None
         request.channel.write(head)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IHalfCloseableDescriptor, ITCPTransport
+from twisted.internet.tcp import Connection
 from twisted.protocols.basic import LineReceiver
 from twisted.web import http, server
 
@@ -299,6 +300,18 @@ class DoorChannel(http.HTTPChannel):
                 self._abortingCall = self.callLater(LINGER_SECONDS, self.forceAbortClient)
         else:
             self.transport.loseConnection()
+
+    def send(self, data: bytes) -> None:
+        """Write an answer, at once where nothing waits before it: that saves a turn of the reactor."""
+        transport = self.transport
+        if isinstance(transport, Connection) and transport.connected and not (transport.TLS or transport.disconnecting):
+            if len(data) <= transport.SEND_LIMIT and not (transport.dataBuffer or transport._tempDataBuffer):
+                sent = transport.writeSomeData(data)
+                if sent == len(data):
+                    return
+                if isinstance(sent, int):
+                    data = data[sent:]
+        transport.write(data)
 
     def pause_body(self) -> None:
         """Back-pressure: the client's silence is ours meanwhile, so no timeout runs."""
