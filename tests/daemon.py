@@ -51,7 +51,8 @@ class Daemon:
         return int(self.server.ports["dimse"].getHost().port)
 
     def files(self) -> list[Path]:
-        """Every file of the archive, the index and the lock left out."""
+        """Every file of the archive, the index and the lock left out, once all names are durable."""
+        self.server.archive.folder.tidy()
         return [path for path in self.store.rglob("*") if path.is_file() and path.parent != self.store]
 
 

@@ -80,6 +80,7 @@ class Preparation:
     async def _catch_up(self) -> None:
         self._working = True
         try:
+            await self._workers.disk(self._folder.tidy)
             while rows := await self._next():
                 page = retrieval.verified(await self._workers.read(retrieval.pages, self._folder, rows))
                 report(page.damaged)

@@ -14,11 +14,11 @@ from attrs import define, field, frozen
 from ..model.identifiers import InstanceKey, is_uid
 from ..model.status import ServiceError, Status, TooLarge
 from ..store import instances
-from ..store.archive import resolve
 from ..store.files import Folder
 from ..store.incoming import Claim, ElsewhereClass, Rules, Spool, Target, placed, refusal
 from ..store.index import after_commit, before_commit
 from ..store.instances import Admission, Arrival, Duplicates, Fate
+from ..store.recovery import resolve
 from ..workers import Gate, Workers, spawn
 from .hub import EventHub, InstanceStored
 
@@ -198,8 +198,8 @@ def _admit(connection: Any, *, spool: Spool, arrival: Arrival, duplicates: Dupli
         raise
     taken = admission.fate in (Fate.STORED, Fate.REPLACED, Fate.RESTORED)
     if taken:
-        before_commit(connection, folder.settle, folder.folder_of(arrival.file))
-    after_commit(connection, folder.unspool if taken else folder.withdraw, files)
+        before_commit(connection, folder.settle)
+    after_commit(connection, folder.committed if taken else folder.withdraw, files)
     if admission.obsolete:
         after_commit(connection, folder.supersede, admission.obsolete, arrival.file, admission.stored_at)
     return arrival, admission

@@ -1,19 +1,15 @@
 """The archive on disk: store folder and index together, opened and recovered as one."""
 
 import os
-from functools import partial
 from pathlib import Path
 
 from attrs import define, field
 from sqlalchemy import Connection, delete, select
 
-from ..model.identifiers import InstanceKey
-from ..model.status import ServiceError
 from .files import Folder
-from .incoming import read_file
 from .index import FILE_NAME, Index
-from .instances import key_of
-from .schema import instances, removals
+from .recovery import IndexRecords
+from .schema import removals
 
 
 @define(eq=False)
@@ -39,8 +35,9 @@ class Archive:
             lost = not self.index.path.exists()
             self.index.open()
             if lost:
-                # Nothing tells what had been acknowledged, so every file in place stays.
-                self.folder.drop_spool()
+                # Nothing tells what had been acknowledged, so every file stays.
+                with self.index.batch() as connection:
+                    self.folder.keep_spooled(IndexRecords(connection))
                 self.not_indexed = next(self.folder.files(), "") != ""
             else:
                 with self.index.batch() as connection:
@@ -57,26 +54,9 @@ class Archive:
         for file in connection.scalars(select(removals.c.file)).all():
             self.folder.remove(file)
         connection.execute(delete(removals))
-        self.taken_back = self.folder.sweep(_key_in, partial(_file_in_index, connection))
+        self.taken_back = self.folder.sweep(IndexRecords(connection))
 
     def close(self) -> None:
         """Close the index, then give the lock back; the workers must have stopped."""
         self.index.close()
         self.folder.close()
-
-
-def resolve(connection: Connection, folder: Folder, spool: str) -> None:
-    """The commit of a spooled instance failed: leave nothing of it, unless the index names it after all."""
-    if os.path.exists(spool):
-        folder.resolve(spool, _key_in, partial(_file_in_index, connection))
-
-
-def _file_in_index(connection: Connection, key: InstanceKey) -> str | None:
-    return connection.scalar(select(instances.c.file).where(instances.c.sop_instance_uid == key.sop_instance_uid))
-
-
-def _key_in(path: str) -> InstanceKey | None:
-    try:
-        return key_of(read_file(path)[1])
-    except (ServiceError, OSError):
-        return None

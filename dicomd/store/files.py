@@ -2,28 +2,37 @@
 
     lock                                     held while a process uses the store
     index.sqlite                             the index
-    spool/<name>                             what is arriving; each file in place keeps its spool name until it is committed
+    spool/<name>                             what is arriving, or in place but not yet durably there
     studies/<study>/<series>/<sop>.dcm       Part 10 files as received
     non-patient/<sop>.dcm
 
-An instance is written to the spool and synchronised, then *linked* into place, then its row is committed, and only then its
-spool name goes. So after a crash every file in question is named by the spool: linked and committed, or it is taken back.
+An instance is written to the spool and synchronised, then *linked* into place, then the spool folder is synchronised and the
+row committed: now it is durable, and acknowledged. The names in the other folders are made durable for many instances together,
+and only then the spool names go. So after a crash every file in question is named by the spool: where its row was committed it
+is linked into place (again), else it is taken back.
 """
 
 import contextlib
 import fcntl
+import logging
 import os
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import count
 from pathlib import Path
+from typing import Any, Protocol
 
 from attrs import define, field, frozen
 
 from ..model.identifiers import InstanceKey
 
+log = logging.getLogger(__name__)
+
 _REMEMBERED = 5000
 _FREE_SECONDS = 0.5
+# With so many committed files whose names are not durable in their folders yet, somebody must make them so.
+MOST_UNSETTLED = 64
 
 
 class StoreInUse(Exception):
@@ -36,6 +45,19 @@ class Placed:
 
     spool: str
     file: str
+
+
+class Records(Protocol):
+    """What is known of instances, for settling what a crash left."""
+
+    def key_in(self, path: str) -> InstanceKey | None:
+        """The UIDs in a file; None when it is no whole instance."""
+
+    def file_of(self, key: InstanceKey) -> str | None:
+        """The file that the row of an instance names; None when it has no row."""
+
+    def is_content(self, key: InstanceKey, path: str) -> bool:
+        """Whether a file is what the row of an instance says was stored."""
 
 
 def file_name(key: InstanceKey, version: int = 1) -> str:
@@ -54,7 +76,11 @@ class Folder:
     _numbers: Iterator[int] = field(init=False, factory=count)
     # Folders known to be durable in their parents.
     _durable: set[str] = field(init=False, factory=set)
+    # Folder -> spool names of the committed files in it whose names there are not durable yet.
+    _unsettled: dict[str, list[str]] = field(init=False, factory=dict)
+    _mutex: Any = field(init=False, factory=threading.Lock)
     _lock: int = field(init=False, default=-1)
+    _spool: int = field(init=False, default=-1)
     _free: tuple[float, int] = field(init=False, default=(-1e9, 0))
     _run: str = field(init=False, factory=lambda: os.urandom(4).hex())
 
@@ -69,11 +95,14 @@ class Folder:
             os.close(self._lock)
             self._lock = -1
             raise StoreInUse(f"{self.root}: the store is in use by another process") from None
+        self._spool = os.open(os.path.join(self.root, "spool"), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         _sync(self.root)
 
     def close(self) -> None:
-        """Give the lock back."""
+        """Make durable what is not yet, and give the lock back."""
         if self._lock >= 0:
+            self.tidy()
+            os.close(self._spool)
             os.close(self._lock)
             self._lock = -1
 
@@ -103,10 +132,7 @@ class Folder:
         return f"{self.root}/spool/{self._run}-{next(self._numbers)}"
 
     def place(self, spool: str, key: InstanceKey) -> Placed:
-        """Link a synchronised spool file into place; a file of the same instance stays beside it.
-
-        The link is durable after `settle`, which serves all files that came into a folder meanwhile.
-        """
+        """Link a synchronised spool file into place; a file of the same instance stays beside it."""
         for version in count(1):
             file = file_name(key, version)
             try:
@@ -117,41 +143,62 @@ class Folder:
         raise AssertionError
 
     def _link(self, spool: str, file: str) -> None:
-        """A folder that was just removed is made again."""
+        """A folder that is not there, or was just removed, is made."""
         path = self.path(file)
-        folder = os.path.dirname(path)
         while True:
             try:
-                if folder not in self._durable:
-                    os.makedirs(folder, exist_ok=True)
                 os.link(spool, path)
-                break
+                return
             except FileNotFoundError:
+                if not os.path.exists(spool):
+                    raise
+                folder = os.path.dirname(path)
+                os.makedirs(folder, exist_ok=True)
                 self._durable.discard(folder)
 
-    def folder_of(self, file: str) -> str:
-        """What must be settled before a file counts as being in place."""
-        return os.path.dirname(self.path(file))
+    def settle(self) -> None:
+        """Make the names in the spool durable: what is then committed survives, wherever else its name may be lost."""
+        os.fsync(self._spool)
 
-    def settle(self, folder: str) -> None:
-        """Make the names in a folder durable, and the folder itself in its parents if it is new."""
-        _sync(folder)
-        if folder not in self._durable:
-            for parent in _parents(folder, self.root):
-                _sync(parent)
-            if len(self._durable) >= _REMEMBERED:
-                self._durable.clear()
-            self._durable.add(folder)
+    def committed(self, placed: Placed) -> None:
+        """The row is durable: the spool name may go as soon as the name in place is durable too."""
+        folder = os.path.dirname(self.path(placed.file))
+        with self._mutex:
+            self._unsettled.setdefault(folder, []).append(placed.spool)
+            much = sum(map(len, self._unsettled.values())) >= MOST_UNSETTLED
+        if much:
+            self.tidy()
 
-    def unspool(self, placed: Placed) -> None:
-        """The row is committed: the file needs its spool name no longer."""
-        with contextlib.suppress(OSError):
-            os.unlink(placed.spool)
+    def tidy(self) -> None:
+        """Make the names of committed files durable in their folders, and the folders in theirs; drop the spool names."""
+        with self._mutex:
+            unsettled, self._unsettled = self._unsettled, {}
+        for folder, spooled in unsettled.items():
+            try:
+                self._synchronise(folder)
+            except OSError as error:
+                log.error("a folder of the store could not be synchronised: %s", error.strerror)
+                with self._mutex:
+                    self._unsettled.setdefault(folder, []).extend(spooled)
+                continue
+            for spool in spooled:
+                self.discard(spool)
+
+    def _synchronise(self, folder: str) -> None:
+        """The names in a folder, and the folder itself in its parents if it is new; one that was removed has none."""
+        with contextlib.suppress(FileNotFoundError):
+            _sync(folder)
+            if folder not in self._durable:
+                for parent in _parents(folder, self.root):
+                    _sync(parent)
+                if len(self._durable) >= _REMEMBERED:
+                    self._durable.clear()
+                self._durable.add(folder)
 
     def withdraw(self, placed: Placed) -> None:
         """The instance was not taken: remove its file and its spool name."""
         self.remove(placed.file)
-        self.unspool(placed)
+        self.discard(placed.spool)
 
     def supersede(self, obsolete: str, file: str, stored_at: int) -> None:
         """The row names `file` in place of `obsolete`: remove that; the new file keeps its place in the order of arrival."""
@@ -160,7 +207,7 @@ class Folder:
             self.remove(obsolete)
 
     def discard(self, spool: str) -> None:
-        """Remove what was spooled but never placed."""
+        """Remove a spool name."""
         with contextlib.suppress(OSError):
             os.unlink(spool)
 
@@ -180,6 +227,7 @@ class Folder:
 
     def remove_all(self, files: Iterable[str]) -> None:
         """Remove files for good: also after a power cut they are gone."""
+        self.tidy()
         folders = set()
         for file in files:
             self.remove(file)
@@ -189,31 +237,39 @@ class Folder:
                 folder = os.path.dirname(folder)
             _sync(folder)
 
-    def sweep(self, key_in: Callable[[str], InstanceKey | None], file_in_index: Callable[[InstanceKey], str | None]) -> int:
-        """Settle what a crash left in the spool; answers how many instances were taken back.
+    def sweep(self, records: Records) -> int:
+        """Settle what a crash left in the spool; answers how many instances were taken back."""
+        return sum(self.resolve(path, records) for path in self._spooled())
 
-        `key_in` reads the UIDs in a file; `file_in_index` tells the file that the row of an instance names. A spool file that
-        is linked nowhere is dropped; one whose file is committed loses its spool name; else it is taken back with its file.
+    def _spooled(self) -> list[str]:
+        return [entry.path for entry in os.scandir(os.path.join(self.root, "spool"))]
+
+    def resolve(self, spool: str, records: Records) -> bool:
+        """Settle one spool file whose commit is in doubt; whether its instance was taken back.
+
+        The file that the row names stays, or is linked into place again; any other is dropped, with its name in place.
         """
-        spooled = [entry.path for entry in os.scandir(os.path.join(self.root, "spool"))]
-        return sum(self.resolve(path, key_in, file_in_index) for path in spooled)
-
-    def resolve(
-        self, spool: str, key_in: Callable[[str], InstanceKey | None], file_in_index: Callable[[InstanceKey], str | None]
-    ) -> bool:
-        """Settle one spool file whose commit is in doubt, as `sweep` does; whether its instance was taken back."""
-        key = key_in(spool) if os.stat(spool).st_nlink > 1 else None
-        file = self._linked_to(spool, key) if key else None
-        dropped = bool(key and file and file_in_index(key) != file)
+        key = records.key_in(spool)
+        file = self._linked_to(spool, key) if key and os.stat(spool).st_nlink > 1 else None
+        held = records.file_of(key) if key else None
+        if key and held and file is None and not os.path.exists(self.path(held)) and records.is_content(key, spool):
+            self._link(spool, held)
+            file = held
+        dropped = file is not None and file != held
         if file and dropped:
             self.remove(file)
+        elif file:
+            self._synchronise(os.path.dirname(self.path(file)))
         os.unlink(spool)
         return dropped
 
-    def drop_spool(self) -> None:
-        """Forget what was arriving: files in place stay, whatever the index knew of them."""
-        for entry in list(os.scandir(os.path.join(self.root, "spool"))):
-            os.unlink(entry.path)
+    def keep_spooled(self, records: Records) -> None:
+        """Nothing tells what was committed: every whole instance in the spool is put in place, unless it is there already."""
+        for spool in self._spooled():
+            key = records.key_in(spool)
+            if key and self._linked_to(spool, key) is None:
+                self._synchronise(os.path.dirname(self.path(self.place(spool, key).file)))
+            os.unlink(spool)
 
     def synchronise(self) -> None:
         """Make the names in the folder itself durable."""

@@ -94,12 +94,12 @@ class Index:
         After the commit, and before anybody hears of it, the functions given to `after_commit` run.
         """
         assert self._writer is not None, "the index is not open"
-        self._writer.info["after_commit"], self._writer.info["before_commit"] = [], {}
+        self._writer.info["after_commit"], self._writer.info["before_commit"] = [], set()
         try:
             with dialect.writing(self._writer) as connection:
                 yield connection
-                for subject, function in connection.info["before_commit"].items():
-                    function(subject)
+                for function in connection.info["before_commit"]:
+                    function()
         except BaseException as error:
             self._writer.info.pop("known", None)
             raise dialect.failure(error) from error
@@ -119,9 +119,9 @@ class Index:
             raise dialect.failure(error) from error
 
 
-def before_commit(connection: Connection, function: Callable[[str], None], subject: str) -> None:
-    """Run `function(subject)` before the present transaction is committed, once for all its jobs; an error undoes them all."""
-    connection.info["before_commit"][subject] = function
+def before_commit(connection: Connection, function: Callable[[], None]) -> None:
+    """Run `function` before the present transaction is committed, once for all its jobs; an error undoes them all."""
+    connection.info["before_commit"].add(function)
 
 
 def after_commit(connection: Connection, function: Callable[..., None], *arguments: Any) -> None:

@@ -5,7 +5,6 @@ waits to be sent) is carried over from the old index; only when that cannot be r
 """
 
 import contextlib
-import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,21 +18,11 @@ from .files import Folder, sop_instance_uid_of
 from .incoming import read_file
 from .index import FILE_NAME, Index
 from .instances import Arrival, Duplicates, Fate, admit, key_of
+from .recovery import IndexRecords, digest_of
 from .schema import instances, names, patients, prepared, removals, series, studies
 
-_CHUNK = 1 << 20
 # Rows that are made from files, those that refer to others first.
 _FROM_FILES = (prepared, names, instances, series, studies, patients, removals)
-
-
-def digest_of(path: str, offset: int) -> bytes:
-    """SHA-256 of a file's bytes from `offset` on."""
-    digest = hashlib.sha256()
-    with open(path, "rb", buffering=0) as file:
-        file.seek(offset)
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.digest()
 
 
 def arrival_of(folder: Folder, file: str) -> Arrival:
@@ -148,6 +137,10 @@ class Rebuild:
         self.index = Index(self._new)
         self.index.open()
         with self.index.batch() as connection:
+            if self._old.exists() and not self.lost:
+                self.folder.sweep(IndexRecords(connection))
+            else:
+                self.folder.keep_spooled(IndexRecords(connection))
             for table in _FROM_FILES:
                 connection.execute(delete(table))
 
@@ -174,7 +167,6 @@ class Rebuild:
             _unlink(self._old)
         os.replace(self._new, self._old)
         self.folder.synchronise()
-        self.folder.drop_spool()
 
 
 def _unlink(path: Path) -> None:

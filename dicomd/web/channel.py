@@ -304,13 +304,12 @@ class DoorChannel(http.HTTPChannel):
     def send(self, data: bytes) -> None:
         """Write an answer, at once where nothing waits before it: that saves a turn of the reactor."""
         transport = self.transport
-        if isinstance(transport, Connection) and transport.connected and not (transport.TLS or transport.disconnecting):
-            if len(data) <= transport.SEND_LIMIT and not (transport.dataBuffer or transport._tempDataBuffer):
-                sent = transport.writeSomeData(data)
-                if sent == len(data):
-                    return
-                if isinstance(sent, int):
-                    data = data[sent:]
+        if isinstance(transport, Connection) and len(data) <= transport.SEND_LIMIT and _is_open_and_empty(transport):
+            sent = transport.writeSomeData(data)
+            if sent == len(data):
+                return
+            if isinstance(sent, int):
+                data = data[sent:]
         transport.write(data)
 
     def pause_body(self) -> None:
@@ -323,6 +322,11 @@ class DoorChannel(http.HTTPChannel):
         if not self._handlingRequest and not self._deaf:
             self.setTimeout(self._savedTimeOut)
         self._networkProducer.resumeProducing()
+
+
+def _is_open_and_empty(transport: Any) -> bool:
+    gone = transport.TLS or transport.disconnecting or not transport.connected
+    return not (gone or transport.dataBuffer or transport._tempDataBuffer)
 
 
 def _origin_form(target: bytes) -> bytes:

@@ -87,6 +87,7 @@ class MetadataCase(ArchiveCase):
         return pydicom.dcmread(path)
 
     def assertNothingLeft(self) -> None:
+        self.archive.folder.tidy()
         self.assertEqual(list((self.root / "spool").iterdir()), [])
 
     def reason(self, answer: Answer) -> int:

@@ -83,7 +83,6 @@ class ReaderTests(SynchronousTestCase):
         """A line without a colon is no header."""
         self.assertRaises(MalformedMultipart, read, b"--b1\r\nno header\r\n\r\nx\r\n--b1--\r\n")
 
-
     def test_almost_delimiters(self) -> None:
         """Content that looks like a delimiter for a while, and padding behind a true one (RFC 2046 5.1.1), at every cut."""
         content = b"\r\r\n--b1x\r\n\r\n--b1 x\r\n--b1-\r\n-\r\n--b1\r\r\n--b\r" + b"\r\n--b1" + b" " * 300 + b"\r\n"

@@ -1,0 +1,59 @@
+"""What the index and the files tell of instances, for settling what a crash left."""
+
+import hashlib
+import os
+
+from attrs import frozen
+from sqlalchemy import Connection, select
+
+from ..model.identifiers import InstanceKey
+from ..model.status import ServiceError
+from .files import Folder
+from .incoming import read_file
+from .instances import key_of
+from .schema import instances
+
+_CHUNK = 1 << 20
+
+
+def digest_of(path: str, offset: int) -> bytes:
+    """SHA-256 of a file's bytes from `offset` on."""
+    digest = hashlib.sha256()
+    with open(path, "rb", buffering=0) as file:
+        file.seek(offset)
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.digest()
+
+
+@frozen
+class IndexRecords:
+    """The rows that a connection sees."""
+
+    connection: Connection
+
+    def key_in(self, path: str) -> InstanceKey | None:
+        """The UIDs in a file; None when it is no whole instance."""
+        try:
+            return key_of(read_file(path)[1])
+        except (ServiceError, OSError):
+            return None
+
+    def file_of(self, key: InstanceKey) -> str | None:
+        """The file that the row of an instance names; None when it has no row."""
+        return self.connection.scalar(select(instances.c.file).where(instances.c.sop_instance_uid == key.sop_instance_uid))
+
+    def is_content(self, key: InstanceKey, path: str) -> bool:
+        """Whether a file is what the row of an instance says was stored."""
+        chosen = select(instances.c.file_size, instances.c.dataset_offset, instances.c.digest)
+        row = self.connection.execute(chosen.where(instances.c.sop_instance_uid == key.sop_instance_uid)).first()
+        if row is None:
+            return False
+        size, offset, digest = row
+        return bool(os.stat(path).st_size == size and digest_of(path, offset) == digest)
+
+
+def resolve(connection: Connection, folder: Folder, spool: str) -> None:
+    """The commit of a spooled instance failed: leave nothing of it, unless the index names it after all."""
+    if os.path.exists(spool):
+        folder.resolve(spool, IndexRecords(connection))
