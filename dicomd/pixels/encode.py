@@ -3,7 +3,7 @@
 import io
 from collections.abc import Iterable
 from itertools import chain
-from typing import Any
+from typing import Any, TypeAlias
 
 import imagecodecs
 import numpy as np
@@ -11,7 +11,7 @@ from PIL import Image, features
 
 from ..model.status import NotAcceptable
 from . import icc, png
-from .header import Header
+from .header import Bytes, Header
 
 JPEG, PNG, GIF, JP2, JXL, WEBP = "image/jpeg", "image/png", "image/gif", "image/jp2", "image/jxl", "image/webp"
 # In the order of preference where a client leaves the choice.
@@ -32,14 +32,21 @@ LOSSY = (JPEG, JP2, JXL, WEBP)
 # What can hold an ICC profile here.
 WITH_PROFILE = (JPEG, PNG, WEBP)
 DEFAULT_QUALITY = 90
+# A picture of mode L or RGB, or its pixels: rows x columns, or rows x columns x 3.
+Drawn: TypeAlias = Image.Image | Bytes
 
 
-def still(image: Image.Image, media_type: str, quality: int | None = None, profile: bytes = b"") -> bytes:
+def still(picture: Drawn, media_type: str, quality: int | None = None, profile: bytes = b"") -> bytes:
     """One picture; `profile` is embedded."""
     if media_type == JXL:
-        return _jxl(image, quality)
+        return _jxl(np.asarray(picture), quality)
+    if media_type == JP2:
+        return _jp2(np.asarray(picture), quality)
     if media_type == PNG:
-        return png.encode(image, profile)
+        return png.encode(np.asarray(picture), profile)
+    if media_type == JPEG and not profile and not isinstance(picture, Image.Image):
+        return _jpeg(picture, quality)
+    image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
     options = _options(media_type, quality)
     if profile:
         options["icc_profile"] = profile
@@ -51,23 +58,34 @@ def still(image: Image.Image, media_type: str, quality: int | None = None, profi
 def _options(media_type: str, quality: int | None) -> dict[str, Any]:
     level = quality or DEFAULT_QUALITY
     if media_type == JPEG:
-        # Chroma is only thinned out where the client asks for small rather than good.
-        return {"format": "JPEG", "quality": level, "subsampling": 0 if level >= DEFAULT_QUALITY else 2}
+        return {"format": "JPEG", "quality": level, "subsampling": 2 if _thinned(level) else 0}
     if media_type == WEBP:
         return {"format": "WEBP", "quality": level, "method": 2}
-    if media_type == JP2:
-        if quality is None or quality == 100:
-            return {"format": "JPEG2000", "irreversible": False}
-        return {"format": "JPEG2000", "irreversible": True, "quality_mode": "dB", "quality_layers": [25 + quality * 0.25]}
     if media_type == GIF:
         return {"format": "GIF"}
     raise NotAcceptable(f"pictures are not made as {media_type}")
 
 
-def _jxl(image: Image.Image, quality: int | None) -> bytes:
+def _thinned(level: int) -> bool:
+    """Chroma is only thinned out where the client asks for small rather than good."""
+    return level < DEFAULT_QUALITY
+
+
+def _jpeg(pixels: Bytes, quality: int | None) -> bytes:
+    """What Pillow makes of a picture, made of bare pixels without copying them, and without keeping other threads waiting."""
+    level = quality or DEFAULT_QUALITY
+    return bytes(imagecodecs.jpeg8_encode(pixels, level=level, subsampling="420" if _thinned(level) else "444"))
+
+
+def _jp2(pixels: Bytes, quality: int | None) -> bytes:
+    if quality is None or quality == 100:
+        return bytes(imagecodecs.jpeg2k_encode(pixels, codecformat="jp2", reversible=True))
+    return bytes(imagecodecs.jpeg2k_encode(pixels, round(25 + quality * 0.25), codecformat="jp2", reversible=False))
+
+
+def _jxl(pixels: Bytes, quality: int | None) -> bytes:
     """JPEG XL; its distance (ISO/IEC 18181) is 1 for quality 90, 0 (lossless) for 100."""
     level = DEFAULT_QUALITY if quality is None else quality
-    pixels = np.asarray(image)
     if level == 100:
         return bytes(imagecodecs.jpegxl_encode(pixels, lossless=True, effort=3))
     return bytes(imagecodecs.jpegxl_encode(pixels, distance=0.1 + (100 - level) * 0.09, effort=3))
@@ -100,9 +118,12 @@ def _bounded(milliseconds: float) -> int:
     return round(min(max(milliseconds, 20.0), 60_000.0))
 
 
-def encoded(image: Image.Image, header: Header, media_type: str, quality: int | None, icc_profile: str) -> bytes:
+def encoded(picture: Drawn, header: Header, media_type: str, quality: int | None, icc_profile: str) -> bytes:
     """One picture of an instance as a media type, with the colour profile that the query asks for."""
     if media_type not in WITH_PROFILE:
         icc.refuse(media_type, icc_profile)
-    picture, profile = icc.managed(image, header, icc_profile)
-    return still(picture, media_type, quality, profile)
+    if icc_profile == "no":
+        return still(picture, media_type, quality)
+    image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+    managed, profile = icc.managed(image, header, icc_profile)
+    return still(managed, media_type, quality, profile)

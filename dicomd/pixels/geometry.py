@@ -29,12 +29,10 @@ class Placement:
     mirror: bool = False
     upside_down: bool = False
 
-    @property
-    def changes_nothing(self) -> bool:
-        """Whether every pixel stays what and where it is."""
-        return (self.left, self.top, self.right, self.bottom, self.quarters) == (0, 0, self.width, self.height, 0) and not (
-            self.mirror or self.upside_down
-        )
+    def keeps(self, columns: int, rows: int) -> bool:
+        """Whether every pixel of such a frame stays what and where it is."""
+        box, turned = (self.left, self.top, self.right, self.bottom), self.quarters or self.mirror or self.upside_down
+        return box == (0, 0, columns, rows) and (self.width, self.height) == (columns, rows) and not turned
 
     def apply(self, image: Image.Image, *, smooth: bool = True) -> Image.Image:
         """The picture; `smooth`: interpolate between pixels (not between labels)."""

@@ -17,6 +17,7 @@ MODALITY_LUT_SEQUENCE, VOI_LUT_SEQUENCE = "00283000", "00283010"
 # Of larger frames only about so many pixels are counted for the automatic window.
 _LOOKED_AT = 1_000_000
 _BLOCK = 1_000_000
+_INDEXED = 1 << 18
 _CENTER, _WIDTH, _FUNCTION = "00281050", "00281051", "00281056"
 
 
@@ -155,10 +156,20 @@ def shown(instance: Instance, samples: Array, grayscale: Grayscale) -> Bytes:
     picture = instance.picture
     if not picture.floating and samples.dtype.itemsize <= 2:
         raw = words(samples)
-        return np.take(table(picture.stored, raw, grayscale), raw)
+        return _looked_up(table(picture.stored, raw, grayscale), raw)
     out = np.empty(samples.shape, np.uint8)
     for rows in blocks(samples):
         out[rows] = grayscale.display(_values(instance, samples[rows]))
+    return out
+
+
+def _looked_up(table: Bytes, raw: Array) -> Bytes:
+    """The entry of every word. Some rows at a time: as an index a word takes eight bytes, which should not leave the cache."""
+    if raw.size <= _INDEXED:
+        return np.take(table, raw)
+    out = np.empty(raw.shape, np.uint8)
+    for rows in blocks(raw, _INDEXED):
+        np.take(table, raw[rows], out=out[rows], mode="clip")
     return out
 
 
@@ -169,9 +180,9 @@ def _values(instance: Instance, samples: Array) -> Floats:
     return values.astype(np.float64)
 
 
-def blocks(samples: Array) -> Iterator[slice]:
+def blocks(samples: Array, size: int = _BLOCK) -> Iterator[slice]:
     """Some rows at a time, so that what is computed from large frames value by value needs little memory."""
-    step = max(1, _BLOCK // max(1, samples.shape[1]))
+    step = max(1, size // max(1, samples.shape[1]))
     for start in range(0, samples.shape[0], step):
         yield slice(start, start + step)
 

@@ -104,9 +104,10 @@ class Stored:
         span = 1 << self.bits_stored
         return (-span // 2, span // 2 - 1) if self.signed else (0, span - 1)
 
-    def values(self) -> Floats:
-        """The stored value of every word of 8 or 16 bits."""
-        return self.extract(np.arange(1 << self.bits_allocated, dtype=np.int64)).astype(np.float64)
+    @property
+    def used_bits(self) -> int:
+        """Width of the words without what lies above the High Bit, which does not count."""
+        return min(self.high_bit + 1, self.bits_allocated)
 
     def extract(self, words: Array) -> Array:
         """Words to stored values: shift, mask, extend the sign."""
@@ -134,12 +135,23 @@ class Grayscale:
             part = self.presentation.proportion(np.rint(part * (len(self.presentation.entries) - 1)) + self.presentation.first)
         if self.inverse:
             part = 1.0 - part
-        return (np.nan_to_num(part) * 255.0 + 0.5).astype(np.uint8)
+        np.fmax(part, 0.0, out=part)
+        part *= 255.0
+        part += 0.5
+        return part.astype(np.uint8)
 
 
 @lru_cache(maxsize=64)
 def display_table(stored: Stored, grayscale: Grayscale) -> Bytes:
     """The display value of every word of 8 or 16 bits: the whole transformation as one table."""
-    table = grayscale.display(stored.values())
+    table = np.tile(grayscale.display(_values(stored)), 1 << (stored.bits_allocated - stored.used_bits))
     table.flags.writeable = False
     return table
+
+
+@lru_cache(maxsize=8)
+def _values(stored: Stored) -> Floats:
+    """The stored value of every word of 8 or 16 bits; what lies above the High Bit is left out."""
+    values = stored.extract(np.arange(1 << stored.used_bits, dtype=np.int64)).astype(np.float64)
+    values.flags.writeable = False
+    return values

@@ -7,22 +7,22 @@ import struct
 import zlib
 
 import numpy as np
-from PIL import Image
+
+from .header import Bytes
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _SUB = 1  # each byte as its difference to the same sample of the pixel before
 _GRAY, _RGB = 0, 2
 
 
-def encode(image: Image.Image, profile: bytes = b"") -> bytes:
-    """A picture of mode L or RGB; `profile` is embedded."""
-    pixels = np.asarray(image)
-    samples = 3 if pixels.ndim == 3 else 1
-    header = struct.pack(">IIBBBBB", image.width, image.height, 8, _RGB if samples == 3 else _GRAY, 0, 0, 0)
+def encode(pixels: Bytes, profile: bytes = b"") -> bytes:
+    """A picture of rows x columns, or rows x columns x 3 samples; `profile` is embedded."""
+    (height, width), samples = pixels.shape[:2], 3 if pixels.ndim == 3 else 1
+    header = struct.pack(">IIBBBBB", width, height, 8, _RGB if samples == 3 else _GRAY, 0, 0, 0)
     parts = [_SIGNATURE, _chunk(b"IHDR", header)]
     if profile:
         parts.append(_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(profile)))
-    parts += [_chunk(b"IDAT", _compressed(_filtered(pixels.reshape(image.height, -1), samples))), _chunk(b"IEND", b"")]
+    parts += [_chunk(b"IDAT", _compressed(_filtered(pixels.reshape(height, -1), samples))), _chunk(b"IEND", b"")]
     return b"".join(parts)
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 from ..model.rendering import RenderingParameters, Viewport
 from ..model.status import InvalidRequest, TooLarge
 from . import annotation, colour, geometry, overlay, palette, segmentation, shutter
+from .encode import Drawn
 from .functional_groups import FRAME_DISPLAY_SHUTTER, macro
 from .geometry import Placement
 from .grayscale import shown, transformation, words
@@ -23,13 +24,20 @@ _PALETTE_WITH_GRAYSCALE = ("COLOR", "MIXED")
 
 def render(instance: Instance, index: int, parameters: RenderingParameters, appearance: Appearance | None = None) -> Image.Image:
     """The picture of a frame (from 0), under a presentation state when `appearance` is given; mode L or RGB."""
+    made = drawn(instance, index, parameters, appearance)
+    return made if isinstance(made, Image.Image) else Image.fromarray(made)
+
+
+def drawn(instance: Instance, index: int, parameters: RenderingParameters, appearance: Appearance | None = None) -> Drawn:
+    """The same; the bare pixels where they stay in place and nothing is drawn over them."""
     samples, photometric = instance.samples(index)
     pixels, grayscale = _pixels(instance, index, parameters, samples, photometric, appearance)
     pixels = _covered(instance, index, parameters, samples, pixels, appearance)
     placement = _placement(instance, index, parameters, appearance)
-    image = placement.apply(
-        Image.fromarray(np.ascontiguousarray(pixels)), smooth=not segmentation.is_segmentation(instance.header)
-    )
+    pixels = np.ascontiguousarray(pixels)
+    if appearance is None and not parameters.annotation and placement.keeps(pixels.shape[1], pixels.shape[0]):
+        return pixels
+    image = placement.apply(Image.fromarray(pixels), smooth=not segmentation.is_segmentation(instance.header))
     if appearance is not None:
         image = appearance.draw(image, placement)
     if parameters.annotation:

@@ -26,6 +26,8 @@ class Shutter:
 def read(header: Header, rows: int, columns: int, bitmap: Mask | None = None) -> Shutter | None:
     """The shutter in a data set or item; `bitmap`: the overlay plane that (0018,1623) names."""
     shapes = header.texts("00181600")
+    if not shapes:
+        return None
     visible = np.ones((rows, columns), np.bool_)
     for shape in shapes:
         opening = _opening(header, shape, rows, columns, bitmap)

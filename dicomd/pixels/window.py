@@ -37,7 +37,9 @@ def _ramp(values: Floats, low: float, high: float) -> Floats:
     """0 up to and including `low`, 1 above `high`, straight between."""
     if high <= low:
         return (values > low).astype(np.float64)
-    return np.clip((values - low) * (1.0 / (high - low)), 0.0, 1.0)
+    part = values - low
+    part *= 1.0 / (high - low)
+    return np.clip(part, 0.0, 1.0, out=part)
 
 
 def automatic(values: Floats, counts: npt.NDArray[np.int64]) -> Identity:

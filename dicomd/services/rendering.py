@@ -12,8 +12,9 @@ from ..model.status import InvalidRequest, NoSuchInstance, NotAcceptable, Undeco
 from ..pixels import document_formats, encode
 from ..pixels.instance import SAMPLE_LIMIT
 from ..pixels.presentation import references
-from ..store import representatives
+from ..store import prepared, representatives
 from ..store.files import Folder
+from ..store.prepared import Prepared
 from ..store.representatives import Listed
 from ..store.retrieval import StoredInstance
 from ..workers import Workers
@@ -23,7 +24,7 @@ from .hub import EventHub
 from .renditions import Rendition, Several, Wanted
 from .subjects import Kind, Subject
 
-__all__ = ["Item", "Parts", "Picture", "Rendering", "Wanted"]
+__all__ = ["Collection", "Item", "Parts", "Picture", "Rendering", "Wanted"]
 
 log = logging.getLogger(__name__)
 
@@ -34,12 +35,34 @@ _ROW = 1000
 
 
 @frozen(eq=False)
+class Found:
+    """An instance with what was prepared of it, if it has been."""
+
+    stored: StoredInstance
+    made: Prepared | None = None
+
+
+@frozen(eq=False)
 class Item:
     """A part to be made: a frame (from 1; 0: all) of an instance, perhaps under a presentation state."""
 
     stored: StoredInstance
     frame: int
     state: Subject | None = None
+    made: Prepared | None = None
+
+
+@frozen(eq=False)
+class Collection:
+    """The instances of a study or series (empty: all); `tag` changes when any of them does."""
+
+    study: str
+    series: str
+    listed: list[Listed]
+
+    @property
+    def tag(self) -> str:
+        return tag(*(each.digest for each in self.listed))
 
 
 @frozen(eq=False)
@@ -67,7 +90,7 @@ class Rendering:
     _folder: Folder
     sample_limit: int = SAMPLE_LIMIT
     cache_bytes: int = 64 << 20
-    _found: StudyCache[StoredInstance] = field(init=False, factory=lambda: StudyCache(4 << 20))
+    _found: StudyCache[Found] = field(init=False, factory=lambda: StudyCache(4 << 20))
     _made: StudyCache[Rendition] = field(init=False)
     _subjects: StudyCache[Subject] = field(init=False)
 
@@ -84,9 +107,16 @@ class Rendering:
         known = self._found.get(study, (series, instance))
         if known is None:
             since = self._found.now
-            known = await self._workers.read(representatives.one, self._folder, study, series, instance)
-            self._found.put(study, (series, instance), known, _ROW, since)
-        return known
+            known = await self._workers.read(_find, self._folder, study, series, instance)
+            size = len(known.made.metadata) + len(known.made.frames) if known.made is not None else 0
+            self._found.put(study, (series, instance), known, _ROW + size, since)
+        return known.stored
+
+    def _prepared(self, stored: StoredInstance) -> Prepared | None:
+        """What was prepared of an instance, where it was found lately."""
+        key = stored.key
+        known = self._found.get(key.study_instance_uid, (key.series_instance_uid, key.sop_instance_uid))
+        return known.made if known is not None and known.stored == stored else None
 
     async def find_state(self, parameters: RenderingParameters) -> StoredInstance | None:
         """The presentation state that the parameters name, if any; one that is not held is a wrong parameter."""
@@ -110,8 +140,9 @@ class Rendering:
         if look is not None and look.kind is not Kind.PRESENTATION:
             raise InvalidRequest("presentationUID: this is no presentation state")
         at_hand = self._subjects.get(study, _name(stored))
+        found = Found(stored, self._prepared(stored) if at_hand is None else None)
         try:
-            subject, made = await self._workers.pixels(_answer, stored, at_hand, wanted, look, self.sample_limit)
+            subject, made = await self._workers.pixels(_answer, found, at_hand, wanted, look, self.sample_limit)
         except Undecodable as error:
             raise NotAcceptable(f"the instance cannot be rendered: {error.comment}", offending=error.offending) from None
         self._keep(subject)
@@ -130,7 +161,7 @@ class Rendering:
     async def _subject(self, stored: StoredInstance) -> Subject:
         subject = self._subjects.get(stored.key.study_instance_uid, _name(stored))
         if subject is None:
-            subject = await self._workers.pixels(subjects.load, stored, self.sample_limit)
+            subject = await self._workers.pixels(subjects.load, stored, self.sample_limit, self._prepared(stored))
             self._keep(subject)
         return subject
 
@@ -160,10 +191,14 @@ class Rendering:
         middle = items[(len(items) - 1) // 2]
         return await self.instance(middle.stored, evolve(wanted, frames=(middle.frame,)), state.stored)
 
-    async def many(self, study: str, series: str, wanted: Wanted) -> Picture | Parts:
+    async def collection(self, study: str, series: str = "") -> Collection:
+        """What a study or series consists of; raises `NoSuchInstance`."""
+        return Collection(study, series, await self._workers.read(representatives.listed, study, series))
+
+    async def many(self, collection: Collection, wanted: Wanted) -> Picture | Parts:
         """All pictures of a study or series; where there are none, all documents."""
         wanted.parameters.require_pixels(self.sample_limit)
-        listed = await self._workers.read(representatives.listed, study, series)
+        study, series, listed = collection.study, collection.series, collection.listed
         images = [each for each in listed if each.frames]
         chosen = images or listed
         if len(chosen) == 1:
@@ -194,9 +229,10 @@ class Rendering:
         for start in range(0, len(listed), _PAGE):
             page = listed[start : start + _PAGE]
             frames = {each.row: each.frames for each in page}
-            for stored in await self._workers.read(representatives.stored, self._folder, [each.row for each in page]):
+            for found in await self._workers.read(_page, self._folder, [each.row for each in page]):
+                stored = found.stored
                 for frame in range(1, frames[stored.row] + 1) if frames[stored.row] else (0,):
-                    yield Item(stored, frame)
+                    yield Item(stored, frame, made=found.made)
 
     async def part(self, item: Item, parameters: RenderingParameters, media_type: str) -> Rendition | None:
         """One part of an answer; None when this instance has no such rendition and is left out."""
@@ -208,7 +244,7 @@ class Rendering:
             return known
         at_hand = self._subjects.get(study, _name(stored))
         try:
-            subject, made = await self._workers.pixels(_part, stored, at_hand, item, parameters, media_type, self.sample_limit)
+            subject, made = await self._workers.pixels(_part, at_hand, item, parameters, media_type, self.sample_limit)
         except NotAcceptable:
             return None
         self._keep(subject)
@@ -233,18 +269,28 @@ async def _listed(items: Sequence[Item]) -> AsyncIterator[Item]:
         yield item
 
 
+def _find(connection: Any, folder: Folder, study: str, series: str, instance: str) -> Found:
+    stored = representatives.one(connection, folder, study, series, instance)
+    return Found(stored, prepared.load_same(connection, stored))
+
+
+def _page(connection: Any, folder: Folder, rows: Sequence[int]) -> list[Found]:
+    found = representatives.stored(connection, folder, rows)
+    return [Found(stored, prepared.load_same(connection, stored)) for stored in found]
+
+
 def _answer(
-    stored: StoredInstance, subject: Subject | None, wanted: Wanted, state: Subject | None, limit: int
+    found: Found, subject: Subject | None, wanted: Wanted, state: Subject | None, limit: int
 ) -> tuple[Subject, Rendition | Several | None]:
     """In a worker: the subject, loaded unless it is at hand, and its rendition; none yet of a presentation state."""
-    subject = subject or subjects.load(stored, limit)
+    subject = subject or subjects.load(found.stored, limit, found.made)
     return subject, None if subject.kind is Kind.PRESENTATION else renditions.answer(subject, wanted, state)
 
 
 def _part(
-    stored: StoredInstance, subject: Subject | None, item: Item, parameters: RenderingParameters, media_type: str, limit: int
+    subject: Subject | None, item: Item, parameters: RenderingParameters, media_type: str, limit: int
 ) -> tuple[Subject, Rendition]:
-    subject = subject or subjects.load(stored, limit)
+    subject = subject or subjects.load(item.stored, limit, item.made)
     return subject, renditions.part(subject, item.frame, parameters, media_type, item.state)
 
 

@@ -15,7 +15,7 @@ from ..model.status import InvalidRequest, NoSuchInstance, NotAcceptable, Servic
 from ..pixels import document_formats, documents, encode
 from ..pixels.placeholder import placeholder
 from ..pixels.presentation import Appearance, appearance
-from ..pixels.render import render
+from ..pixels.render import drawn, render
 from .subjects import Kind, Subject
 
 # A moving picture of more frames takes a worker for too long; multipart has no such bound.
@@ -138,7 +138,7 @@ def rendition(
 ) -> Rendition:
     """One frame (from 1) of an image, or another subject as a whole (0), in a media type that it can be had as."""
     if subject.kind is Kind.IMAGE:
-        picture = render(subject.instance, frame - 1, parameters, _look(subject, frame, state))
+        picture = drawn(subject.instance, frame - 1, parameters, _look(subject, frame, state))
         header, quality = subject.header, parameters.quality
         return Rendition(media_type, encode.encoded(picture, header, media_type, quality, parameters.icc_profile), frame)
     if subject.kind is Kind.REPORT and media_type in document_formats.WRITERS:

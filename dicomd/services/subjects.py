@@ -15,7 +15,7 @@ from ..pixels.image import image_pixel
 from ..pixels.instance import Instance, aligned
 from ..pixels.presentation import is_presentation_state
 from ..store.opened import OpenedInstance, open_instance
-from ..store.prepared import BulkData
+from ..store.prepared import BulkData, Prepared
 from ..store.retrieval import StoredInstance
 
 PIXELS = ("7FE00010", "7FE00008", "7FE00009")
@@ -81,11 +81,11 @@ class Subject:
         return media_type if _MEDIA_TYPE.fullmatch(media_type) else "application/octet-stream", content
 
 
-def load(stored: StoredInstance, sample_limit: int) -> Subject:
-    """Open a stored instance for rendering; for a worker."""
-    opened = open_instance(stored)
+def load(stored: StoredInstance, sample_limit: int, made: Prepared | None = None) -> Subject:
+    """Open a stored instance for rendering, with what was `made` of it, if that is at hand; for a worker."""
+    opened = open_instance(stored, made)
     header = Header(opened.attributes, opened.bulk)
-    tables: list[frames.FrameTable] = []
+    tables = [frames.unpack(made.frames)] if made is not None and made.frames else []
 
     def frame(index: int) -> bytes:
         if not tables:

@@ -5,15 +5,19 @@ No file stays open: each read opens, reads and closes, so that many instances ca
 
 import os
 
+import orjson
 from attrs import frozen
 
 from ..model.attributes import Attributes
 from ..model.status import Damaged, MalformedDataset, Undecodable
+from ..model.transfer_syntaxes import transfer_syntax
 from ..wire.datasets import inflate
-from .prepared import BulkData, describe
+from .prepared import BulkData, Prepared, describe
 from .retrieval import StoredInstance
 
 _BULK_DATA = "/bulkdata/"
+# Prepared metadata above this size (compressed) are left alone: of a file long sequences can be kept as text.
+_MOST_PREPARED = 256 << 10
 
 
 @frozen(eq=False)
@@ -54,10 +58,12 @@ class OpenedInstance:
         return max(0, self.stored.size - sum(value.length for value in self.values.values()))
 
 
-def open_instance(stored: StoredInstance) -> OpenedInstance:
-    """Read the header of a stored instance; raises `Damaged` or `Undecodable`."""
+def open_instance(stored: StoredInstance, made: Prepared | None = None) -> OpenedInstance:
+    """The header of a stored instance, from what was `made` of it or from its file; raises `Damaged` or `Undecodable`."""
     if not stored.is_whole:
         raise Damaged("the stored file is missing or damaged")
+    if made is not None and _is_enough(stored, made):
+        return OpenedInstance(stored, orjson.loads(made.json), made.bulk)
     try:
         described = describe(stored)
         inflated = _inflated(stored) if described.inflated else None
@@ -66,6 +72,10 @@ def open_instance(stored: StoredInstance) -> OpenedInstance:
     except MalformedDataset as error:
         raise Undecodable(error.comment, offending=error.offending) from None
     return OpenedInstance(stored, described.attributes, described.bulk, inflated)
+
+
+def _is_enough(stored: StoredInstance, made: Prepared) -> bool:
+    return not made.problem and len(made.metadata) <= _MOST_PREPARED and not transfer_syntax(stored.transfer_syntax_uid).deflated
 
 
 def _inflated(stored: StoredInstance) -> bytes:

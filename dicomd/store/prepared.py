@@ -23,7 +23,19 @@ from .dialect import Statement, insert
 from .retrieval import StoredInstance
 from .schema import instances, prepared
 
-__all__ = ["BulkData", "Description", "Prepared", "describe", "load", "load_frames", "load_json", "pack", "save", "unprepared"]
+__all__ = [
+    "BulkData",
+    "Description",
+    "Prepared",
+    "describe",
+    "load",
+    "load_frames",
+    "load_json",
+    "load_same",
+    "pack",
+    "save",
+    "unprepared",
+]
 
 # Files up to this size are read at once; of larger ones the pixel data are stepped over.
 _SMALL = 4 << 20
@@ -177,6 +189,11 @@ _SAVE = Statement(
 )
 _DIGEST = Statement(select(instances.c.digest).where(instances.c.id == bindparam("row")))
 _LOAD = Statement(select(*(prepared.c[name] for name in _VALUES)).where(prepared.c.instance_row == bindparam("row")))
+_LOAD_SAME = Statement(
+    select(*(prepared.c[name] for name in _VALUES))
+    .join_from(prepared, instances, prepared.c.instance_row == instances.c.id)
+    .where(instances.c.id == bindparam("row"), instances.c.digest == bindparam("digest"))
+)
 _LOAD_FRAMES = Statement(select(prepared.c.frames, prepared.c.problem).where(prepared.c.instance_row == bindparam("row")))
 _LOAD_METADATA = Statement(select(prepared.c.metadata, prepared.c.problem).where(prepared.c.instance_row == bindparam("row")))
 _MISSING = Statement(
@@ -202,6 +219,12 @@ def load(connection: Connection, row: int) -> Prepared | None:
     """What was prepared of one instance, if it has been."""
     found = _LOAD.run(connection, {"row": row}).fetchone()
     return None if found is None else Prepared(row, *found)
+
+
+def load_same(connection: Connection, found: StoredInstance) -> Prepared | None:
+    """The same of just this instance, and not of one that has replaced it meanwhile."""
+    row = _LOAD_SAME.run(connection, {"row": found.row, "digest": found.digest}).fetchone()
+    return None if row is None else Prepared(found.row, *row)
 
 
 def load_frames(connection: Connection, row: int) -> Prepared | None:

@@ -21,10 +21,11 @@ _MOST_SLIDES = 8
 
 @frozen
 class Listed:
-    """An instance of a resource: its row, and how many frames it has; 0 without pixels."""
+    """An instance of a resource: its row, how many frames it has (0 without pixels), and the digest of its content."""
 
     row: int
     frames: int
+    digest: bytes
 
 
 @frozen
@@ -35,7 +36,7 @@ class Representative:
     modality: str
 
 
-_COLUMNS = (instances.c.id, instances.c.rows, instances.c.number_of_frames)
+_COLUMNS = (instances.c.id, instances.c.rows, instances.c.number_of_frames, instances.c.digest)
 _LISTED = select(*_COLUMNS).join_from(instances, series, instances.c.series_row == series.c.id)
 _LISTED = _LISTED.join(studies, instances.c.study_row == studies.c.id)
 _LISTED = _LISTED.where(studies.c.study_instance_uid == bindparam("study")).order_by(
@@ -82,7 +83,7 @@ def listed(connection: Connection, study: str, series_uid: str = "") -> list[Lis
     rows = (_OF_SERIES if series_uid else _OF_STUDY).run(connection, values).fetchall()
     if not rows:
         raise NoSuchInstance(f"there is no such {'series' if series_uid else 'study'}")
-    return [Listed(row, max(1, frames or 1) if height else 0) for row, height, frames in rows]
+    return [Listed(row, max(1, frames or 1) if height else 0, digest) for row, height, frames, digest in rows]
 
 
 def stored(connection: Connection, folder: Folder, rows: Sequence[int]) -> list[StoredInstance]:

@@ -122,30 +122,43 @@ class Rendered:
     async def _instance(self, request: Any, study: str, series: str, instance: str, wanted: Wanted) -> Response:
         stored = await self._rendering.find(study, series, instance)
         state = await self._rendering.find_state(wanted.parameters)
-        etag = f'"{tag(stored.digest, wanted, state and state.digest)}"'
-        headers = [("ETag", etag), VARY, CACHED]
-        if transfer.not_modified(request, etag):
+        etag = tag(stored.digest, wanted, state and state.digest)
+        headers = [("ETag", f'"{etag}"'), VARY, CACHED]
+        if transfer.not_modified(request, headers[0][1]):
             return Response(304, headers=headers)
         made = await self._rendering.instance(stored, wanted, state)
-        return await self._response(request, made, wanted.parameters, headers, bool(wanted.frames))
+        return await self._response(request, made, wanted.parameters, headers, etag, framed=bool(wanted.frames))
 
     async def many(self, request: Any, study: str, series: str = "") -> Response:
         """All pictures of a study or series."""
         parameters = parameters_of.from_query(request.pairs)
         if parameters.presentation_uid:
             raise InvalidRequest("presentationUID: allowed for an instance or frame only")
-        made = await self._rendering.many(study, series, Wanted(parameters, transfer.accept(request)))
-        return await self._response(request, made, parameters, [VARY, REVALIDATED], False)
+        wanted = Wanted(parameters, transfer.accept(request))
+        collection = await self._rendering.collection(study, series)
+        etag = tag(study, series, collection.tag, wanted)
+        headers = [("ETag", f'"{etag}"'), VARY, REVALIDATED]
+        if transfer.not_modified(request, headers[0][1]):
+            return Response(304, headers=headers)
+        made = await self._rendering.many(collection, wanted)
+        return await self._response(request, made, parameters, headers, etag)
 
     async def _response(
-        self, request: Any, made: Picture | Parts, parameters: RenderingParameters, headers: list[tuple[str, str]], framed: bool
+        self,
+        request: Any,
+        made: Picture | Parts,
+        parameters: RenderingParameters,
+        headers: list[tuple[str, str]],
+        boundary: str,
+        *,
+        framed: bool = False,
     ) -> Response:
         base = request.door.urls.base(request)
         if parameters.unsupported:
             values = ",".join(parameters.unsupported)
             headers.append(warning(base, f"The following annotation values are not supported: {values}"))
         if isinstance(made, Parts):
-            return await self._multipart(made, parameters, base, headers)
+            return await self._multipart(made, parameters, base, headers, boundary)
         rendition = made.rendition
         if rendition.warning:
             headers.append(warning(base, rendition.warning))
@@ -154,14 +167,16 @@ class Rendered:
         return ranged(request, _pieces(rendition, base), _content_type(rendition.media_type), headers, self._disk)
 
     async def _multipart(
-        self, made: Parts, parameters: RenderingParameters, base: str, headers: list[tuple[str, str]]
+        self, made: Parts, parameters: RenderingParameters, base: str, headers: list[tuple[str, str]], boundary: str
     ) -> Response:
-        """Parts are made while earlier ones are sent; the first decides whether there is an answer at all."""
+        """Parts are made while earlier ones are sent; the first decides whether there is an answer at all.
+
+        The boundary is the entity tag: who knows the one could not yet know the other when the content was stored.
+        """
         parts = self._made(made, parameters)
         first = await anext(parts, None)
         if first is None:
             raise NotAcceptable(f"nothing here can be had as {made.media_type}")
-        boundary = multipart.boundary()
         body = transfer.Streamed(self._stream(first, parts, base, boundary))
         return Response(200, body, multipart.content_type(made.media_type, boundary), headers)
 

@@ -13,12 +13,14 @@ from twisted.internet.defer import ensureDeferred
 from dicomd.services.rendering import Rendering
 from dicomd.services.storage import Source
 from dicomd.services.thumbnails import Thumbnails
+from dicomd.store import opened as opened_instances
 from dicomd.store.thumbnail_files import ThumbnailFiles
 from dicomd.web.rendered import Rendered
 from dicomd.web.routes import Route
 
 from .. import data
 from ..archive import ArchiveCase, edited, parts
+from ..data import pydicom_file
 from ..pixels import subjects
 from .harness import Answer
 
@@ -269,6 +271,41 @@ class ManyInstancesTests(RenderedCase):
             self.assertEqual(opened(answer).getpixel((50, 50)), 100)
         answer = self.get(f"/studies/1.2.3/series/{report.SeriesInstanceUID}/thumbnail")
         self.assertEqual(opened(answer).mode, "RGB")
+
+    def test_conditional(self) -> None:
+        """A study or series has an entity tag that answers 304 until an instance is added, and names the boundary."""
+        for path in ("/studies/1.2.3", "/studies/1.2.3/series/1.2.3.5"):
+            for accept in ("", "image/png"):
+                first = self.get(f"{path}/rendered", accept)
+                tag = first.headers["etag"]
+                self.assertEqual(first.body, self.get(f"{path}/rendered", accept).body)
+                again = self.get(f"{path}/rendered", accept, headers=[("If-None-Match", tag)])
+                self.assertEqual((again.status, again.body, again.headers["etag"]), (304, b"", tag))
+        self.assertNotEqual(self.get("/studies/1.2.3/rendered").headers["etag"], tag)
+        self.made(np.zeros((8, 8), np.uint8), InstanceNumber=9, SeriesInstanceUID="1.2.3.5")
+        more = self.get("/studies/1.2.3/series/1.2.3.5/rendered", headers=[("If-None-Match", tag)])
+        self.assertEqual((more.status, len(parts(more))), (200, 6))
+
+
+class PreparedTests(RenderedCase):
+    FILES = (
+        "transfer-syntaxes/explicit-le/CT1_UNC.explicit_little_endian.dcm",
+        "non-image/sr_document.dcm",
+        "video/mpeg4_avc_high41_102.dcm",
+    )
+
+    def test_as_from_the_file(self) -> None:
+        """What was prepared of an instance gives the same answer as its file, which is then read for its pixels only."""
+        paths = [self.put_file(path) for path in self.FILES]
+        paths += [self.put(pydicom_file(name).read_bytes()) for name in ("MR_small_RLE.dcm", "examples_palette.dcm")]
+        before = [self.get(f"{path}/rendered").body for path in paths]
+        for path in paths:
+            _, study, _, series, _, instance = path.strip("/").split("/")
+            stored = self.successResultOf(ensureDeferred(self.rendering.find(study, series, instance)))
+            self.assertEqual(self.successResultOf(ensureDeferred(self.preparation.one(stored))).problem, "")
+        self.patch(opened_instances, "describe", None)
+        self.rendering = Rendering(self.workers, self.archive.folder)
+        self.assertEqual([self.get(f"{path}/rendered").body for path in paths], before)
 
 
 class ThumbnailTests(RenderedCase):
