@@ -5,7 +5,7 @@ are taken at any time. Knows PDUs and sockets only through `Link`.
 """
 
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -96,6 +96,20 @@ class Association:
         message.is_answered = status & 0xFF00 != 0xFF00
         command = self._response(message, status, dataset is not None, elements)
         self.link.send(self.writer.message(message.context.id, command, dataset))
+        return self.link.writable()
+
+    def respond_to_all(
+        self, message: Message, status: int, datasets: Sequence[bytes], final: int | None = None
+    ) -> Awaitable[None]:
+        """Send one response with each data set, and the final one, if given, in one go; see `respond`."""
+        if self.ended:
+            raise AssociationEnded
+        message.is_answered = final is not None
+        context, command = message.context.id, self._response(message, status, True, {})
+        sent = self.writer.messages(context, command, datasets)
+        if final is not None:
+            sent += self.writer.message(context, self._response(message, final, False, {}))
+        self.link.send(sent)
         return self.link.writable()
 
     def _response(self, message: Message, status: int, has_data_set: bool, elements: dict[str, Any]) -> Command | bytes:

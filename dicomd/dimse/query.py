@@ -1,11 +1,14 @@
 """C-FIND of the Query/Retrieve information models as SCP (PS3.4 C.4.1)."""
 
-from ..model.attributes import Attributes, attribute
+from functools import partial
+
+from ..model.attributes import Attributes
 from ..model.keys import Level
 from ..model.query import Options, Query, from_identifier
 from ..model.status import MalformedDataset, ServiceError, Status
 from ..services.query import Search
 from ..wire import datasets
+from ..wire.identifiers import IdentifierWriter
 from ..wire.messages import CommandField
 from ..wire.negotiation import echo_bits
 from .association import Association
@@ -21,7 +24,8 @@ MODELS: dict[str, tuple[Level, ...]] = {
 # PS3.4 C.5.1.1: relational, combined date-time, fuzzy, time zone; no enhanced multi-frame view; empty and multiple values
 _ABILITIES = bytes((1, 1, 1, 1, 0, 1, 1))
 _LEVELS = {Level.PATIENT: "PATIENT", Level.STUDY: "STUDY", Level.SERIES: "SERIES", Level.IMAGE: "IMAGE"}
-_CHARACTER_SET = "00080005"
+# Responses that are sent in one go
+_AT_ONCE = 32
 
 
 def options_of(accepted: bytes) -> Options:
@@ -43,31 +47,41 @@ class QueryProvider:
         return [Service(tuple(MODELS), {CommandField.C_FIND: self.find}, extended=echo_bits(_ABILITIES), name="find")]
 
     async def find(self, association: Association, message: Message) -> None:
-        """PS3.4 C.4.1.3: one Pending for each match, then the end; C-CANCEL is looked for between them."""
-        syntax, model = message.context.transfer_syntax, message.context.abstract_syntax
-        identifier = identifier_of(message, syntax)
+        """PS3.4 C.4.1.3: one Pending for each match, then the end; C-CANCEL is looked for between portions of them."""
+        model = message.context.abstract_syntax
         options = options_of(association.extended.get(model, b""))
-        query = from_identifier(identifier, levels=MODELS[model], options=options)
-        pending = Status.PENDING_WITH_UNSUPPORTED_KEYS if self._search.unsupported(query) else Status.PENDING
-        declared, common = datasets.declared_set(identifier), self._common(query)
-        async for page in self._search.stream(query):
-            for match in page:
-                if association.is_cancelled(message):
-                    await association.respond(message, Status.CANCEL)
-                    return
-                match.update(common)
-                match.pop(_CHARACTER_SET, None)
-                await association.respond(message, pending, dataset=datasets.encode(match, syntax, declared))
+        found = await self._search.begin(partial(self._ask, message, MODELS[model], options))
+        pending = Status.PENDING_WITH_UNSUPPORTED_KEYS if found.unsupported else Status.PENDING
+        if found.is_all and len(found.first) <= _AT_ONCE and not association.is_cancelled(message):
+            await association.respond_to_all(message, pending, found.first, Status.SUCCESS)
+            return
+        if await _send(association, message, pending, found.first):
+            async for page in found.others():
+                if not await _send(association, message, pending, page):
+                    break
         await association.respond(message, Status.CANCEL if association.is_cancelled(message) else Status.SUCCESS)
 
-    def _common(self, query: Query) -> Attributes:
-        """What every response says of the entity: its level, and where it can be retrieved (PS3.4 C.4.1.1.3.2)."""
+    def _ask(self, message: Message, levels: tuple[Level, ...], options: Options) -> tuple[Query, IdentifierWriter]:
+        """Read the Identifier. Every response tells its level, and where the entity can be had (PS3.4 C.4.1.1.3.2)."""
+        syntax = message.context.transfer_syntax
+        identifier = identifier_of(message, syntax)
+        query = from_identifier(identifier, levels=levels, options=options)
         assert query.level is not None
-        return {
-            "00080052": attribute("CS", _LEVELS[query.level]),
-            "00080054": attribute("AE", self._ae_title),
-            "00080056": attribute("CS", "ONLINE"),
-        }
+        constants = (
+            ("00080052", "CS", _LEVELS[query.level]),
+            ("00080054", "AE", self._ae_title),
+            ("00080056", "CS", "ONLINE"),
+        )
+        return query, IdentifierWriter(syntax, datasets.declared_set(identifier), constants)
+
+
+async def _send(association: Association, message: Message, pending: int, answers: list[bytes]) -> bool:
+    """Send answers in portions; False when the operation was cancelled."""
+    for start in range(0, len(answers), _AT_ONCE):
+        if association.is_cancelled(message):
+            return False
+        await association.respond_to_all(message, pending, answers[start : start + _AT_ONCE])
+    return not association.is_cancelled(message)
 
 
 def identifier_of(message: Message, transfer_syntax: str) -> Attributes:

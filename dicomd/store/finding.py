@@ -1,8 +1,8 @@
 """The parts of a search that run in a reading thread: a page with its count, candidates, slices of them, and their answers."""
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Protocol
 
 import orjson
 from attrs import frozen
@@ -44,6 +44,16 @@ class Candidates:
         return Candidates(self.entities[chosen], None if self.instances is None else self.instances[chosen])
 
 
+class Writer(Protocol):
+    """How a door wants its answers: the bytes that it sends. What every answer says it adds itself."""
+
+    def whole(self, answer: Attributes) -> bytes:
+        """An answer with these attributes."""
+
+    def of_columns(self, tags: tuple[str, ...]) -> Callable[[Sequence[Any]], bytes]:
+        """What makes an answer of the values of the columns of these attributes."""
+
+
 def page(connection: Connection, folder: Folder, plan: Plan, returns: Returns, limit: int, offset: int, seconds: float) -> Page:
     """One page of a query that the index answers alone."""
     with dialect.deadline(connection, seconds):
@@ -59,16 +69,17 @@ def page(connection: Connection, folder: Folder, plan: Plan, returns: Returns, l
 
 
 def first(
-    connection: Connection, folder: Folder, plan: Plan, returns: Returns, limit: int, offset: int, size: int, seconds: float
-) -> "tuple[list[Attributes], array[int]]":
+    connection: Connection, folder: Folder, plan: Plan, returns: Returns, writer: Writer, size: int, seconds: float
+) -> "tuple[list[bytes], array[int]]":
     """The answers to a query that the index answers alone, as far as `size` goes, and the rows that follow."""
+    limit, offset = -1 if returns.query.limit is None else returns.query.limit, returns.query.offset
     with dialect.deadline(connection, seconds):
-        found = search.page(connection, plan, returns.needs.is_wide, min(limit, size + 1), offset)
+        found = search.page(connection, plan, _shown(returns), size + 1 if limit < 0 else min(limit, size + 1), offset)
         rest = array("q")
         if len(found) > size:
             del found[size:]
-            rest = search.ids(connection, plan, limit - size, offset + size)
-        return _answers(connection, folder, returns, found), rest
+            rest = search.ids(connection, plan, limit if limit < 0 else limit - size, offset + size)
+        return _written(connection, folder, returns, writer, found), rest
 
 
 def candidates(connection: Connection, plan: Plan, seconds: float) -> Candidates:
@@ -124,6 +135,26 @@ def answers(connection: Connection, folder: Folder, returns: Returns, chosen: Se
     """The answers for these rows, in order."""
     with dialect.deadline(connection, seconds):
         return _answers(connection, folder, returns, search.rows(connection, returns.level, returns.needs.is_wide, chosen))
+
+
+def written(
+    connection: Connection, folder: Folder, returns: Returns, writer: Writer, chosen: Sequence[int], seconds: float
+) -> list[bytes]:
+    """The answers for these rows, in order, as the door wants them."""
+    with dialect.deadline(connection, seconds):
+        found = search.rows(connection, returns.level, _shown(returns), chosen)
+        return _written(connection, folder, returns, writer, found)
+
+
+def _shown(returns: Returns) -> search.Shown:
+    return returns.needs.is_wide if returns.needs.columns is None else returns.needs.columns
+
+
+def _written(connection: Connection, folder: Folder, returns: Returns, writer: Writer, found: list[Row]) -> list[bytes]:
+    if returns.needs.columns is None:
+        return [writer.whole(answer) for answer in _answers(connection, folder, returns, found)]
+    write = writer.of_columns(returns.needs.columns)
+    return [write(row[1:]) for row in found]
 
 
 def _answers(connection: Connection, folder: Folder, returns: Returns, found: list[Row]) -> list[Attributes]:

@@ -22,6 +22,8 @@ _OF_ENTITY = {"00080056", _URL, "00080054"}
 _COMPUTED = {*_OF_ENTITY, *PATIENT_COUNTS, REGIONS}
 _IN_ROWS = {f"{column.path[0]:08X}" for column in COLUMNS} | _COMPUTED
 _NOT_READY = ("00080062", REGIONS, *PATIENT_COUNTS)
+# Text, and numbers that are written as text
+_COLUMNS = {f"{column.path[0]:08X}" for column in COLUMNS if len(column.path) == 1 and column.vr != "US"}
 # The UIDs that lead to an entity are in its row
 _UIDS = {tag for level, tag in UNIQUE.items() if level is not Level.PATIENT}
 _UIDS_OF = {level: {UNIQUE[above]: None for above in Level if Level.STUDY <= above <= level} for level in Level}
@@ -30,7 +32,8 @@ _UIDS_OF = {level: {UNIQUE[above]: None for above in Level if Level.STUDY <= abo
 @frozen
 class Needs:
     """What must be read to answer. `is_wide`: rows of the levels above. `is_default`: nothing but what rows of the levels in
-    `always` have; `is_ready`: nothing but the ready JSON of the row. `left_out`: fields of lower levels.
+    `always` have; `is_ready`: nothing but the ready JSON of the row. `left_out`: fields of lower levels. `columns`: the tags of
+    an answer to C-FIND whose values columns hold as they are; None where that is not all.
     """
 
     is_wide: bool
@@ -38,6 +41,7 @@ class Needs:
     is_default: bool
     is_ready: bool
     left_out: tuple[str, ...]
+    columns: tuple[str, ...] | None
 
 
 @frozen
@@ -113,9 +117,11 @@ def _needs(
     top = min(always, default=Level.IMAGE)
     within = top <= Level.STUDY or all(one >= top for one in above)
     default = bool(always) and within and not (empty or moved or metadata or any(tag in kept for tag in _NOT_READY))
-    return Needs(
-        wide, metadata, default, default and always == (level,) and not wide, tuple(tag for tag in fields if tag not in kept)
-    )
+    ready = default and always == (level,) and not wide
+    columns = sorted({*kept, *_UIDS_OF[level]} - _OF_ENTITY)
+    alone = empty and not (moved or everything or always) and all(tag in _COLUMNS for tag in columns)
+    left_out = tuple(tag for tag in fields if tag not in kept)
+    return Needs(wide, metadata, default, ready, left_out, tuple(columns) if alone else None)
 
 
 def _level_of(tag: str) -> Level:

@@ -7,6 +7,7 @@ by ID. A statement is built and compiled once for each shape of query.
 import json
 from array import array
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, Table, bindparam, func, literal_column, select
@@ -15,7 +16,7 @@ from ..model.keys import Level
 from . import dialect
 from .conditions import bind_names, build
 from .dialect import Statement
-from .places import TABLES, Place
+from .places import PLACES, TABLES, Place
 from .plans import Plan
 from .schema import instances, patients, series, studies
 
@@ -107,6 +108,9 @@ _COLUMNS: dict[tuple[Level, bool], tuple[Any, ...]] = {
     (Level.IMAGE, True): _IMAGE_COLUMNS + _SERIES_COLUMNS + _STUDY_COLUMNS,
 }
 
+# Which columns rows have after their id: those of the level, with those of the levels above (True), or those of these tags
+Shown = bool | tuple[str, ...]
+
 _BELOW: dict[tuple[Level, Level], Any] = {
     (Level.STUDY, Level.SERIES): studies.c.series_in_study,
     (Level.STUDY, Level.IMAGE): studies.c.instances_in_study,
@@ -130,12 +134,12 @@ def _statement(kind: str, plan: Plan, make: Any, *details: Any) -> Statement:
 # ---- what is asked of the index
 
 
-def page(connection: Connection, plan: Plan, wide: bool, limit: int, offset: int) -> list[Row]:
+def page(connection: Connection, plan: Plan, shown: Shown, limit: int, offset: int) -> list[Row]:
     """The rows of one page, in order."""
     if plan.is_narrow:
-        statement = _statement("page", plan, _page, wide)
+        statement = _statement("page", plan, _page, shown)
         return statement.run(connection, _values(plan, limit, offset)).fetchall()
-    return rows(connection, plan.level, wide, ids(connection, plan, limit, offset))
+    return rows(connection, plan.level, shown, ids(connection, plan, limit, offset))
 
 
 def ids(connection: Connection, plan: Plan, limit: int = -1, offset: int = 0) -> "array[int]":
@@ -177,10 +181,10 @@ def candidates(connection: Connection, plan: Plan) -> "tuple[array[int], array[i
     return found
 
 
-def rows(connection: Connection, level: Level, wide: bool, chosen: Iterable[int]) -> list[Row]:
-    """The rows with these ids, in the order of the ids. `wide`: with the columns of the levels above."""
+def rows(connection: Connection, level: Level, shown: Shown, chosen: Iterable[int]) -> list[Row]:
+    """The rows with these ids, in the order of the ids."""
     listed = list(chosen)
-    found = {row[0]: row for row in _ROWS[level, wide].run(connection, {"ids": json.dumps(listed)})}
+    found = {row[0]: row for row in _by_ids(level, shown).run(connection, {"ids": json.dumps(listed)})}
     return [found[row] for row in listed if row in found]
 
 
@@ -209,8 +213,15 @@ def _values(plan: Plan, limit: int = -1, offset: int = 0) -> dict[str, Any]:
 # ---- building statements
 
 
-def _page(plan: Plan, wide: bool) -> Statement:
-    chosen = select(*_COLUMNS[plan.level, wide]).select_from(_FROM[plan.level]).where(*_where(plan, plan.level))
+def _shown(level: Level, shown: Shown) -> tuple[Any, ...]:
+    if isinstance(shown, bool):
+        return _COLUMNS[level, shown]
+    places = [PLACES[(tag,)] for tag in shown]
+    return (TABLES[level].c.id, *[place.column(_table(place, level)) for place in places])
+
+
+def _page(plan: Plan, shown: Shown) -> Statement:
+    chosen = select(*_shown(plan.level, shown)).select_from(_FROM[plan.level]).where(*_where(plan, plan.level))
     return Statement(_paged(chosen.order_by(*_ORDERS[plan.level])))
 
 
@@ -282,12 +293,10 @@ def _some_below(plan: Plan, level: Level, deepest: Level, conditions: list[Colum
     return select(literal_column("1")).select_from(source).where(parent == upper.c.id, *conditions).correlate(upper).exists()
 
 
-def _by_ids(level: Level, wide: bool) -> Statement:
+@lru_cache(_MOST_SHAPES)
+def _by_ids(level: Level, shown: Shown) -> Statement:
     chosen = TABLES[level].c.id.in_(dialect.values_of(bindparam("ids")))
-    return Statement(select(*_COLUMNS[level, wide]).select_from(_FROM[level]).where(chosen))
-
-
-_ROWS = {(level, wide): _by_ids(level, wide) for level, wide in _COLUMNS}
+    return Statement(select(*_shown(level, shown)).select_from(_FROM[level]).where(chosen))
 
 
 # Rows are written in the order of commits; of instances that arrive side by side an earlier one may come so much later.

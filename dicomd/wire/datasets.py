@@ -96,13 +96,14 @@ def _encode(attributes: Attributes, form: Layout, codecs: tuple[str, ...], decla
         if value is None:
             encode_element(out, key, attribute, form, codecs)
         else:
-            out.append(_head(key, attribute["vr"], len(value), form))
+            out.append(head(key, attribute["vr"], len(value), form))
             out.append(value)
     return b"".join(out)
 
 
 @lru_cache(4096)
-def _head(key: str, vr: str, length: int, form: Layout) -> bytes:
+def head(key: str, vr: str, length: int, form: Layout) -> bytes:
+    """The head of an element, see `header`; those of short values are always the same ones."""
     return header(int(key, 16), vr, length, form)
 
 

@@ -321,6 +321,16 @@ class MessageWriter:
             pieces += self._cut(context_id, 0, data_set, True)
         return b"".join(pieces)
 
+    def messages(self, context_id: int, command: Command | bytes, data_sets: Iterable[bytes]) -> bytes:
+        """A message with this command for each of the data sets."""
+        encoded = command if isinstance(command, bytes) else encode_command(command)
+        first = self._cut(context_id, _COMMAND, encoded, True)
+        pieces: list[bytes | memoryview] = []
+        for data_set in data_sets:
+            pieces += first
+            pieces += self._cut(context_id, 0, data_set, True)
+        return b"".join(pieces)
+
     def command(self, context_id: int, command: Command) -> bytes:
         """The command; its data set follows by `data_set`."""
         return b"".join(self._cut(context_id, _COMMAND, encode_command(command), True))

@@ -9,10 +9,13 @@ from twisted.internet.defer import Deferred
 
 from dicomd.model.attributes import Attributes, attribute, text
 from dicomd.model.keys import Level
-from dicomd.model.query import from_identifier, from_parameters
+from dicomd.model.query import Query, from_identifier, from_parameters
 from dicomd.model.status import Busy
 from dicomd.services.query import Answer, Search
 from dicomd.services.storage import Source
+from dicomd.wire import datasets
+from dicomd.wire.elements import EXPLICIT_LITTLE
+from dicomd.wire.identifiers import IdentifierWriter
 from tests.searched import ArchiveCase, made, part10
 
 STUDY_ROOT = (Level.STUDY, Level.SERIES, Level.IMAGE)
@@ -37,7 +40,12 @@ class SearchCase(ArchiveCase):
 
     def identified(self, level: str, **keys: Any) -> list[Attributes]:
         identifier = {"00080052": attribute("CS", level), **keys}
-        return self.gather(self.search.stream(from_identifier(identifier, levels=(Level.PATIENT, *STUDY_ROOT))))
+        return self.streamed(from_identifier(identifier, levels=(Level.PATIENT, *STUDY_ROOT)))
+
+    def streamed(self, query: Query) -> list[Attributes]:
+        """All answers as they are sent over DIMSE, read again."""
+        stream = self.wait(self.search.begin(lambda: (query, IdentifierWriter(EXPLICIT_LITTLE, ""))))
+        return [datasets.decode(one, EXPLICIT_LITTLE) for one in [*stream.first, *self.gather(stream.others())]]
 
 
 class OrderTests(SearchCase):
@@ -326,14 +334,14 @@ class StreamTests(SearchCase):
         """Each match once, in order, however many there are."""
         for study in range(9):
             self.admit(str(study), range(50))
-        found = self.gather(self.search.stream(from_parameters([("SOPInstanceUID", "")], level=Level.IMAGE)))
+        found = self.streamed(from_parameters([("SOPInstanceUID", "")], level=Level.IMAGE))
         uids = [text(match, "00080018") for match in found]
         self.assertEqual(len(set(uids)), 450)
         self.assertEqual(uids[:2], ["1.2.0.1.0", "1.2.0.1.1"])
         by_metadata = from_parameters(
             [("PatientComments", "*"), ("00180050", '""'), ("emptyvaluematching", "true")], level=Level.IMAGE
         )
-        self.assertEqual(len(self.gather(self.search.stream(by_metadata))), 450)
+        self.assertEqual(len(self.streamed(by_metadata)), 450)
 
 
 class LimitTests(SearchCase):
