@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IHalfCloseableDescriptor, ITCPTransport
 from twisted.internet.tcp import Connection
 from twisted.protocols.basic import LineReceiver
 from twisted.web import http, server
+from twisted.web.http import _IdentityTransferDecoder
 
 from . import heads
 from .problems import HttpError
@@ -229,7 +230,7 @@ class DoorChannel(http.HTTPChannel):
         self.length = length = head.fields.length
         self._progress = 0
         if length:
-            self._transferDecoder = http._IdentityTransferDecoder(length, request.handleContentChunk, self._finishRequestBody)
+            self._transferDecoder = _IdentityTransferDecoder(length, request.handleContentChunk, self._finishRequestBody)
             self.resetTimeout()
         request.gotLength(length)
         if length:

@@ -58,6 +58,8 @@ class Route:
         return tuple(part[1:-1].removesuffix("...") for part in self.path.split("/") if part.startswith("{"))
 
 
+_MOST_LITERAL = 256
+
 # Path arguments that must be UIDs, and what the arguments are.
 UIDS = frozenset({"study", "series", "instance", "workitem", "uid", "transaction"})
 ARGUMENTS = {
@@ -136,11 +138,22 @@ class RouteTable:
         self.roots = tuple(dict.fromkeys(roots))
         self._roots = [_segments(root) for root in self.roots]
         self._rooted, self._top = _Node(), _Node()
+        # Request lines without arguments, found before.
+        self._literal: dict[tuple[str, bytes], Match] = {}
         for row in self.rows:
             (self._rooted if row.rooted else self._top).add(_segments(row.path), row)
 
     def match(self, method: str, path: bytes) -> Match | None:
         """What the request line names; None when there is no such resource."""
+        known = self._literal.get((method, path))
+        if known is not None:
+            return known
+        found = self._find(method, path)
+        if found is not None and found.route is not None and not found.arguments and len(self._literal) < _MOST_LITERAL:
+            self._literal[method, path] = found
+        return found
+
+    def _find(self, method: str, path: bytes) -> Match | None:
         segments = _segments(_text(path))
         if b"%" in path:
             segments = [_unquoted(segment) for segment in segments]

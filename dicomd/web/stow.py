@@ -83,7 +83,7 @@ class Stow:
 
     def receive(self, request: Any, length: int | None, study: str = "", *, target: Target = ANYWHERE) -> Any:
         """The body's form, chosen by its Content-Type; refused before it is read when the answer could not be given."""
-        form, content_type = _form(request)
+        form, content_type = _form(request.header(b"Content-Type"))
         _response_type(request)
         if self._most and length is not None and length > self._most:
             raise TooLarge(f"the request has more than {self._most} bytes")
@@ -109,10 +109,11 @@ class Stow:
         return respond(results, request, study), results
 
 
-def _form(request: Any) -> tuple[Form, media.MediaType]:
+@lru_cache(maxsize=256)
+def _form(header: bytes | None) -> tuple[Form, media.MediaType]:
     supported = ", ".join(FORMS)
     try:
-        content_type = media.media_type((request.header(b"Content-Type") or b"").decode("latin-1"))
+        content_type = media.media_type((header or b"").decode("latin-1"))
     except ValueError:
         raise HttpError(415, f"Content-Type: expected one of {supported}", [("Accept", supported)]) from None
     name = content_type.name
