@@ -15,16 +15,17 @@ OURS = {
     "pixels": {"model", "wire"},
     "store": {"model", "wire"},
     "workers": {"model"},
+    "transports": set(),
     "services": {"model", "pixels", "store", "workers"},
-    "web": {"model", "wire", "services"},
-    "dimse": {"model", "wire", "services"},
+    "web": {"model", "wire", "services", "transports"},
+    "dimse": {"model", "wire", "services", "transports"},
     "mllp": {"model", "wire", "services"},
     "config": {"model"},
     "logs": set(),
 }
 # third-party package -> the packages of ours that may import it
 THEIRS = {
-    "twisted": {"workers", "web", "dimse", "mllp", "logs", "tap"},
+    "twisted": {"workers", "transports", "web", "dimse", "mllp", "logs", "tap"},
     "klein": {"web"},
     "werkzeug": {"web", "wire"},
     "pynetdicom": {"wire", "dimse"},

@@ -151,7 +151,6 @@ class Association:
             self.link.send(self.writer.message(context.id, command, dataset))
         else:
             await self._stream(context, command, dataset)
-        self.link.flush()
         return await answer.deferred
 
     async def _stream(self, context: Context, command: Command, chunks: AsyncGenerator[bytes, None]) -> None:
@@ -353,7 +352,6 @@ class Association:
     def _served(self, _: object) -> None:
         self._running = None
         self.served += 1
-        self.link.flush()
         if self.is_draining:
             self.abort("the server is stopping")
         elif self._queue:

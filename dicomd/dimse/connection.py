@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ..transports import send
 from ..wire.indications import (
     Aborted,
     AssociateAccepted,
@@ -154,7 +155,7 @@ class Connection(Protocol):
     }
 
     def _send(self, output: Send) -> None:
-        self.transport.write(output.data)
+        send(self.transport, output.data)
 
     def _command(self, output: CommandReceived) -> None:
         if self.association is not None:
@@ -256,12 +257,6 @@ class Connection(Protocol):
         if self.upper_layer.state not in (State.STA6, State.STA8):
             raise AssociationEnded
         self.perform(self.upper_layer.send(pdus))
-
-    def flush(self) -> None:
-        """Hand what was sent to the operating system now; a round of the reactor later it would go by itself."""
-        write = getattr(self.transport, "doWrite", None)
-        if write is not None and not self._lost:
-            write()
 
     def writable(self) -> Awaitable[None]:
         """Resolves when the peer has taken most of what was sent."""

@@ -22,9 +22,6 @@ class Link(Protocol):
     def send(self, pdus: bytes) -> None:
         """Send P-DATA."""
 
-    def flush(self) -> None:
-        """Do not wait with what was sent."""
-
     def writable(self) -> Awaitable[None]:
         """Resolves when the peer has taken most of what was sent; fails with `AssociationEnded`."""
 

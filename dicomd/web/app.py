@@ -24,6 +24,7 @@ from werkzeug.exceptions import HTTPException
 from ..model.identifiers import is_uid
 from ..model.offerings import HTTP_SERVICES
 from ..model.status import InvalidRequest, ServiceError
+from ..transports import send
 from . import problems
 from .access_log import AccessLog
 from .capabilities import Capabilities
@@ -220,7 +221,8 @@ class Door:
         head = self._head(request, response, length)
         self._log(request, response.status)
         if isinstance(body, bytes):
-            request.channel.send(head + body if request.method != b"HEAD" and response.status not in _BODILESS else head)
+            bodiless = request.method == b"HEAD" or response.status in _BODILESS
+            send(request.channel.transport, head if bodiless else head + body)
             request.finish()
             return None
         request.channel.write(head)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IHalfCloseableDescriptor, ITCPTransport
-from twisted.internet.tcp import Connection
 from twisted.protocols.basic import LineReceiver
 from twisted.web import http, server
 from twisted.web.http import _IdentityTransferDecoder
@@ -302,17 +301,6 @@ class DoorChannel(http.HTTPChannel):
         else:
             self.transport.loseConnection()
 
-    def send(self, data: bytes) -> None:
-        """Write an answer, at once where nothing waits before it: that saves a turn of the reactor."""
-        transport = self.transport
-        if isinstance(transport, Connection) and len(data) <= transport.SEND_LIMIT and _is_open_and_empty(transport):
-            sent = transport.writeSomeData(data)
-            if sent == len(data):
-                return
-            if isinstance(sent, int):
-                data = data[sent:]
-        transport.write(data)
-
     def pause_body(self) -> None:
         """Back-pressure: the client's silence is ours meanwhile, so no timeout runs."""
         if self._savedTimeOut is None or self.timeOut:
@@ -323,11 +311,6 @@ class DoorChannel(http.HTTPChannel):
         if not self._handlingRequest and not self._deaf:
             self.setTimeout(self._savedTimeOut)
         self._networkProducer.resumeProducing()
-
-
-def _is_open_and_empty(transport: Any) -> bool:
-    gone = transport.TLS or transport.disconnecting or not transport.connected
-    return not (gone or transport.dataBuffer or transport._tempDataBuffer)
 
 
 def _origin_form(target: bytes) -> bytes:
