@@ -10,7 +10,7 @@ from attrs import define, frozen
 
 from ..model.status import NotAcceptable, Undecodable
 from ..model.transfer_syntaxes import DEFLATED, EXPLICIT_LITTLE, IMPLICIT_LITTLE, transfer_syntax
-from ..wire.datasets import deflate, header, inflate
+from ..wire.datasets import deflate, header
 from ..wire.elements import Buffer, Layout, actual_layout, file_meta_bytes, layout_of, scan
 from ..wire.rewriting import EXPLICIT, IMPLICIT, Changes, Copy, Output, rewritten, turned
 from ..wire.vrs import WORDS
@@ -18,7 +18,7 @@ from . import codecs
 from .frames import FrameTable, ReadAt
 from .image import FLOAT_PIXEL_DATA, PIXEL_DATA, ImagePixel
 
-__all__ = ["Source", "data_set", "described", "frame", "inflate", "part_10", "possible", "stored_frame", "turned", "word_of"]
+__all__ = ["Source", "data_set", "described", "frame", "part_10", "possible", "stored_frame", "turned", "word_of"]
 
 # Copied in pieces of this size.
 _STEP = 256 * 1024
@@ -229,9 +229,12 @@ class _Writer:
             raise NotAcceptable("floating point pixels are not compressed")
         yield header(PIXEL_DATA, "OB", _UNDEFINED, EXPLICIT) + _ITEM + b"\0\0\0\0"
         for number in range(1, table.count + 1):
-            data = frame(table, self.source.read, number, self.target)
-            yield _ITEM + len(data).to_bytes(4, "little") + data
+            yield _item(frame(table, self.source.read, number, self.target))
         yield _END
+
+
+def _item(data: bytes) -> bytes:
+    return _ITEM + len(data).to_bytes(4, "little") + data
 
 
 def word_of(vr: str) -> int:

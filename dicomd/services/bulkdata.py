@@ -20,6 +20,7 @@ from ..store.files import Folder
 from ..store.prepared import BulkData, Prepared
 from ..store.retrieval import StoredInstance
 from ..workers import Workers
+from .pace import Pace
 from .preparation import Preparation
 
 _STEP = 256 * 1024
@@ -90,10 +91,10 @@ class Bulk:
 
     async def chunks(self, item: Item) -> AsyncIterator[bytes]:
         """The bytes of a value, little endian, piece by piece."""
-        source = _Source(item)
+        source, pace = _Source(item), Pace(_STEP)
         position = 0
         while position < item.place.length:
-            piece = await self._workers.disk(source.read, position)
+            piece = await self._workers.disk(source.read, position, pace.next())
             yield piece
             position += len(piece)
 
@@ -105,10 +106,10 @@ class _Source:
     item: Item
     _inflated: Inflated | None = None
 
-    def read(self, position: int) -> bytes:
+    def read(self, position: int, most: int) -> bytes:
         """The next piece, in a worker; the file is open only meanwhile."""
         item = self.item
-        size = min(_STEP, item.place.length - position)
+        size = min(most, item.place.length - position)
         try:
             with Path(item.found.path).open("rb", buffering=0) as file:
                 descriptor = file.fileno()

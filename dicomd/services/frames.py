@@ -7,14 +7,14 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from ..model.content import FileRange
+from ..model.content import FileRange, Piece, size
 from ..model.status import Damaged, NoSuchInstance
 from ..model.transfer_syntaxes import EXPLICIT_LITTLE
 from ..pixels import codecs, transcode
 from ..pixels.frames import FrameTable, ReadAt
 from ..pixels.image import ImagePixel
 from ..pixels.inflated import Inflated
-from ..store import prepared, retrieval
+from ..store import aside, prepared, retrieval
 from ..store.files import Folder
 from ..store.prepared import Prepared
 from ..store.retrieval import StoredInstance
@@ -73,7 +73,7 @@ class Frames:
     _folder: Folder
     _preparation: Preparation
     _tables: StudyCache[Framed] = field(factory=lambda: StudyCache(16 << 20))
-    _made: StudyCache[bytes] = field(factory=lambda: StudyCache(24 << 20))
+    _made: StudyCache[Piece] = field(factory=lambda: StudyCache(24 << 20))
 
     def subscribe(self, hub: EventHub) -> None:
         """Keep what is kept true."""
@@ -100,31 +100,39 @@ class Frames:
         found = retrieval.find(connection, self._folder, study, series, instance)
         return found, prepared.load_frames(connection, found.row) if found is not None else None
 
-    async def get(self, framed: Framed, number: int, target: str) -> bytes:
-        """The bytes of one frame; raises `Undecodable` or `NotAcceptable` when it cannot be had so."""
+    async def get(self, framed: Framed, number: int, target: str) -> list[Piece]:
+        """One frame, in memory only if it is small; raises `Undecodable` or `NotAcceptable` when it cannot be had so."""
         if framed.lies_ready(target):
             return await self._workers.disk(_read, framed, number)
         study, key = framed.found.key.study_instance_uid, (framed.found.row, framed.found.digest, number, target)
         kept = self._made.get(study, key)
         if kept is not None:
-            return kept
+            return [kept]
         since = self._made.now
         pool = self._workers.disk if target == framed.stored else self._workers.pixels
         made = await pool(_make, framed, number, target)
-        self._made.put(study, key, made, len(made), since)
-        return made
+        self._made.put(study, key, made, size(made), since)
+        return [made]
 
 
-def _read(framed: Framed, number: int) -> bytes:
+def _read(framed: Framed, number: int) -> list[Piece]:
     ranges = framed.ranges(number)
+    if sum(piece.length for piece in ranges) > aside.LARGE:
+        if not framed.found.is_whole:
+            raise Damaged("the stored file is missing or damaged")
+        return list(ranges)
     with _open(framed) as read:
         pieces = [read(piece.offset, piece.length) for piece in ranges]
     if any(len(data) != piece.length for data, piece in zip(pieces, ranges, strict=True)):
         raise Damaged("the stored file is cut off")
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    return list(pieces)
 
 
-def _make(framed: Framed, number: int, target: str) -> bytes:
+def _make(framed: Framed, number: int, target: str) -> Piece:
+    return aside.aside(_made(framed, number, target), framed.found.path)
+
+
+def _made(framed: Framed, number: int, target: str) -> bytes:
     with _open(framed) as read:
         source = Inflated(read, framed.found.dataset_offset) if framed.image.syntax.deflated else read
         if target == framed.stored:

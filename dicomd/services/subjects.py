@@ -50,8 +50,7 @@ class Subject:
 
     @size.default
     def _size(self) -> int:
-        inflated = self.opened.inflated
-        return 10_000 + _IN_MEMORY * self.opened.header_size + (len(inflated) if inflated is not None else 0)
+        return 10_000 + _IN_MEMORY * self.opened.header_size + self.opened.inflated_size
 
     @property
     def stored(self) -> StoredInstance:

@@ -1,18 +1,21 @@
 """Instances in another transfer syntax than the stored one, made piece by piece in the pixel pool."""
 
 import contextlib
+import io
 import logging
 import mmap
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Sequence
-from pathlib import Path
+from contextlib import closing
 
-from attrs import define, field, frozen
+from attrs import define, field
 
+from ..model.content import Piece
 from ..model.status import Damaged, ServiceError, Undecodable
 from ..model.transfer_syntaxes import DEFLATED, EXPLICIT_LITTLE, IMPLICIT_LITTLE, transfer_syntax
 from ..pixels import codecs, frames, transcode
 from ..pixels.frames import FrameTable
+from ..store import aside
 from ..store.prepared import Prepared
 from ..store.retrieval import StoredInstance
 from ..workers import Workers
@@ -22,10 +25,10 @@ from .preparation import Preparation
 
 log = logging.getLogger(__name__)
 
-# Files up to this size are read at once.
-_SMALL = 4 << 20
-# So much is made in one job of the pool: at first enough for most single frames, then less, as clients may be slow.
-_FIRST_PIECE, _PIECE = 1 << 20, 256 << 10
+# Files up to this size are read at once, and kept until all is made.
+_SMALL = 256 << 10
+# So much is made in one job of the pool: of what will be small everything, else less, as clients may be slow.
+_WHOLE, _PIECE = 1 << 20, 256 << 10
 # For a receiver that takes no stored syntax: native ones are understood by all.
 _TARGETS = (EXPLICIT_LITTLE, IMPLICIT_LITTLE, *sorted(codecs.ENCODED), DEFLATED)
 
@@ -42,7 +45,10 @@ def conceivable(stored: str, target: str) -> bool:
 
 @define(eq=False)
 class Conversion:
-    """A Part 10 file (or only its data set) on its way into another transfer syntax."""
+    """A Part 10 file (or only its data set) on its way into another transfer syntax.
+
+    Frames that are large wait in a file for their turn: of as many as there are receivers, memory holds none.
+    """
 
     found: StoredInstance
     table: FrameTable | None
@@ -56,7 +62,7 @@ class Conversion:
         """The next piece of about `_PIECE` bytes, and whether it was the last; in a worker."""
         most = _PIECE
         if self._chunks is None:
-            self._chunks, most = self._made(), _FIRST_PIECE
+            self._chunks, most = self._small(self._made()), _WHOLE if self._expected <= _WHOLE else _PIECE
         self._taking = True
         try:
             return self._take(self._chunks, most)
@@ -75,19 +81,38 @@ class Conversion:
                 return b"".join(piece), False
         return b"".join(piece), True
 
+    @property
+    def _expected(self) -> int:
+        """About how many bytes it will have, at most."""
+        native = self.table.image.frame_bits * self.table.count // 8 if self.table is not None else 0
+        return max(self.found.size, native)
+
+    def _small(self, chunks: Generator[bytes, None, None]) -> Generator[bytes, None, None]:
+        with closing(chunks):
+            for piece in map(self._aside, chunks):
+                if isinstance(piece, bytes):
+                    yield piece
+                    continue
+                for start in range(0, piece.length, _PIECE):
+                    yield os.pread(piece.held.fileno(), min(_PIECE, piece.length - start), start)
+
+    def _aside(self, chunk: bytes) -> Piece:
+        return aside.aside(chunk, self.found.path)
+
     def _made(self) -> Generator[bytes, None, None]:
         found = self.found
-        with Path(found.path).open("rb") as file:
-            if transfer_syntax(found.transfer_syntax_uid).deflated or found.size <= _SMALL:
-                data = file.read()
-                start = found.dataset_offset
-                if transfer_syntax(found.transfer_syntax_uid).deflated:
-                    data, start = transcode.inflate(memoryview(data)[start:]), 0
+        deflated = transfer_syntax(found.transfer_syntax_uid).deflated
+        start = 0 if deflated else found.dataset_offset
+        source = aside.inflated(found.path, found.dataset_offset) if deflated else io.FileIO(found.path)
+        with closing(source) as file:
+            descriptor = file.fileno()
+            size = os.fstat(descriptor).st_size
+            if size <= _SMALL:
+                data = os.pread(descriptor, size, 0)
                 yield from self._converted(data, lambda offset, size: data[offset : offset + size], start)
                 return
-            descriptor = file.fileno()
             with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as mapped:
-                yield from self._converted(mapped, lambda offset, size: os.pread(descriptor, size, offset), found.dataset_offset)
+                yield from self._converted(mapped, lambda offset, size: os.pread(descriptor, size, offset), start)
 
     def _converted(self, data: bytes | mmap.mmap, read: frames.ReadAt, start: int) -> Iterator[bytes]:
         found = self.found
@@ -111,7 +136,7 @@ class Conversion:
                 self._chunks.close()
 
 
-@frozen
+@define
 class Transcoded:
     """An instance in another transfer syntax: its beginning, and where the rest comes from. `whole`: there is no more."""
 
@@ -119,6 +144,14 @@ class Transcoded:
     beginning: bytes
     whole: bool
     rest: AsyncIterator[bytes]
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """All of it, once."""
+        beginning, self.beginning = self.beginning, b""
+        yield beginning
+        del beginning
+        async for piece in self.rest:
+            yield piece
 
 
 @define(eq=False)
@@ -190,12 +223,13 @@ class Transcoder:
 
 async def _even(made: Transcoded) -> AsyncGenerator[bytes, None]:
     """The pieces cut at even places."""
-    odd = made.beginning
-    async for piece in made.rest:
-        whole = len(odd) // 2 * 2
+    odd = b""
+    async for piece in made.pieces():
+        piece = odd + piece if odd else piece
+        whole = len(piece) // 2 * 2
+        odd = piece[whole:]
         if whole:
-            yield odd[:whole]
-        odd = odd[whole:] + piece
+            yield piece[:whole]
     yield odd
 
 

@@ -18,10 +18,11 @@ from ..store.files import Folder
 from ..store.retrieval import StoredInstance
 from ..store.transfers import Plan
 from ..workers import Workers
+from .pace import Pace
 
 __all__ = ["Plan", "StoredInstance", "Transcoder", "Transfers", "is_small"]
 
-# Instances up to this size are read at once, larger ones in steps of this size.
+# Instances up to this size are read at once, larger ones in steps of at most this size.
 STEP = 512 * 1024
 _PAGE = 200
 
@@ -74,9 +75,11 @@ class Transfers:
         """The data set as it is stored, step by step. Raises `ServiceError`."""
         file = await self._workers.disk(_open, instance)
         try:
-            for offset in range(instance.dataset_offset, instance.size, STEP):
-                length = min(STEP, instance.size - offset)
+            offset, pace = instance.dataset_offset, Pace(STEP)
+            while offset < instance.size:
+                length = min(pace.next(), instance.size - offset)
                 yield await self._workers.disk(_read, file, offset, length)
+                offset += length
         finally:
             os.close(file)
 

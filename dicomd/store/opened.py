@@ -3,7 +3,9 @@
 No file stays open: each read opens, reads and closes, so that many instances can be kept at hand.
 """
 
+import io
 import os
+from contextlib import closing
 
 import orjson
 from attrs import frozen
@@ -11,7 +13,7 @@ from attrs import frozen
 from ..model.attributes import Attributes
 from ..model.status import Damaged, MalformedDataset, Undecodable
 from ..model.transfer_syntaxes import transfer_syntax
-from ..wire.datasets import inflate
+from . import aside
 from .prepared import BulkData, Prepared, describe
 from .retrieval import StoredInstance
 
@@ -24,18 +26,20 @@ _MOST_PREPARED = 256 << 10
 class OpenedInstance:
     """Header and values of a stored instance. `values` are those of bulk elements by path (`7FE00010`, `…/0/…`).
 
-    `inflated`: the data set, when it is stored deflated; offsets are those in it then.
+    `inflated`: the data set, when it is stored deflated, or a file with it; offsets are those in it then.
     """
 
     stored: StoredInstance
     attributes: Attributes
     values: dict[str, BulkData]
-    inflated: bytes | None = None
+    inflated: bytes | io.FileIO | None = None
 
     def read_at(self, offset: int, size: int) -> bytes:
         """Bytes of the file or of the inflated data set; fewer at the end."""
-        if self.inflated is not None:
+        if isinstance(self.inflated, bytes):
             return self.inflated[offset : offset + size]
+        if self.inflated is not None:
+            return os.pread(self.inflated.fileno(), size, offset)
         try:
             descriptor = os.open(self.stored.path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
@@ -51,6 +55,13 @@ class OpenedInstance:
         if value is None:
             raise Undecodable("a bulk value cannot be found")
         return self.read_at(value.offset, value.length)
+
+    @property
+    def inflated_size(self) -> int:
+        """Bytes that are kept of a deflated data set."""
+        if isinstance(self.inflated, io.FileIO):
+            return os.fstat(self.inflated.fileno()).st_size
+        return len(self.inflated or b"")
 
     @property
     def header_size(self) -> int:
@@ -78,6 +89,9 @@ def _is_enough(stored: StoredInstance, made: Prepared) -> bool:
     return not made.problem and len(made.metadata) <= _MOST_PREPARED and not transfer_syntax(stored.transfer_syntax_uid).deflated
 
 
-def _inflated(stored: StoredInstance) -> bytes:
-    with open(stored.path, "rb") as file:
-        return bytes(inflate(memoryview(file.read())[stored.dataset_offset :]))
+def _inflated(stored: StoredInstance) -> bytes | io.FileIO:
+    file = aside.inflated(stored.path, stored.dataset_offset)
+    if (size := file.tell()) > aside.LARGE:
+        return file
+    with closing(file):
+        return os.pread(file.fileno(), size, 0)

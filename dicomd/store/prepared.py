@@ -8,6 +8,7 @@ import mmap
 import os
 import zlib
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 
 import orjson
 from attrs import evolve, frozen
@@ -18,7 +19,8 @@ from ..model.non_patient import BY_STORAGE
 from ..model.status import MalformedDataset
 from ..wire import metadata
 from ..wire.decoding import PIXEL_DATA, BulkData
-from ..wire.elements import DEFLATED, UNDEFINED, actual_layout, element_at, layout_of, scan
+from ..wire.elements import DEFLATED, EXPLICIT_LITTLE, UNDEFINED, actual_layout, element_at, layout_of, scan
+from .aside import inflated
 from .dialect import Statement, insert
 from .retrieval import StoredInstance
 from .schema import instances, prepared
@@ -81,6 +83,8 @@ def describe(found: StoredInstance, *, inline_threshold: int = 1024, small: int 
     else:
         resource = metadata.resource_of(key.study_instance_uid, key.series_instance_uid, key.sop_instance_uid)
     syntax = found.transfer_syntax_uid
+    if syntax == DEFLATED:
+        return _read_deflated(found, resource, inline_threshold)
     with open(found.path, "rb") as file:
         if found.size <= small:
             return _read(file.read(), found.dataset_offset, syntax, resource, inline_threshold)
@@ -88,17 +92,28 @@ def describe(found: StoredInstance, *, inline_threshold: int = 1024, small: int 
             return _read_large(file.fileno(), view, found.dataset_offset, syntax, resource, inline_threshold)
 
 
+def _read_deflated(found: StoredInstance, resource: str, threshold: int) -> Description:
+    """The inflated data set lies in a file meanwhile: it may be a thousand times as large as the deflated one."""
+    with closing(inflated(found.path, found.dataset_offset)) as file:
+        if not file.tell():
+            raise MalformedDataset("the deflated data set is empty")
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as view:
+            described = _read_large(file.fileno(), view, 0, EXPLICIT_LITTLE, resource, threshold)
+    described.attributes["00083002"]["Value"] = [found.transfer_syntax_uid]
+    return evolve(described, inflated=True)
+
+
 def _read(data: bytes | memoryview, offset: int, syntax: str, resource: str, threshold: int) -> Description:
     try:
-        attributes, bulk, inflated = metadata.read(data, offset, syntax, resource, inline_threshold=threshold)
+        attributes, bulk, _ = metadata.read(data, offset, syntax, resource, inline_threshold=threshold)
     except MalformedDataset:
         # What follows the pixel data may be garbage: the data set is complete without it.
-        end = None if syntax == DEFLATED else _end_of_pixels(data, offset, syntax)
+        end = _end_of_pixels(data, offset, syntax)
         if end is None:
             raise
-        attributes, bulk, inflated = metadata.read(data[:end], offset, syntax, resource, inline_threshold=threshold)
+        attributes, bulk, _ = metadata.read(data[:end], offset, syntax, resource, inline_threshold=threshold)
     attributes["00083002"] = {"vr": "UI", "Value": [syntax]}
-    return Description(dict(sorted(attributes.items())), bulk, inflated)
+    return Description(dict(sorted(attributes.items())), bulk)
 
 
 def _end_of_pixels(data: bytes | memoryview, offset: int, syntax: str) -> int | None:

@@ -140,7 +140,7 @@ class _Job:
         sent = os.sendfile(self._socket.fileno(), self._file.fileno(), rest.offset, rest.length) if rest.length else 0
         if not sent and rest.length:
             raise EOFError("a stored file is shorter than the index says")
-        self._rest = FileRange(rest.path, rest.offset + sent, rest.length - sent) if sent < rest.length else None
+        self._rest = rest.part(sent, rest.length - sent) if sent < rest.length else None
         if self._rest is None:
             self._file.close()
             self._file = None

@@ -1,7 +1,7 @@
 """Bodies: small ones collected within a bound, and answers sent piece by piece no faster than the client reads.
 
-The bytes of stored files are read in the disk pool, in batches of about `BATCH` bytes (several small files are one batch), one
-batch ahead of what is being sent.
+The bytes of stored files are read in the disk pool, in batches of at most about `BATCH` bytes (several small files are one
+batch; less for a slow client), one batch ahead of what is being sent.
 """
 
 import gzip
@@ -16,6 +16,7 @@ from twisted.internet.error import ConnectionLost
 
 from ..model.content import FileRange, Piece, size
 from ..model.status import InvalidRequest, TooLarge
+from ..services.pace import Pace
 from ..wire import media, multipart
 from . import sendfile
 
@@ -168,10 +169,9 @@ class Streamed:
         request.registerProducer(gate, True)
         try:
             async for chunk in self.chunks:
-                if not chunk:
-                    continue
-                request.channel.writeSequence([b"%x\r\n" % len(chunk), chunk, b"\r\n"] if request.chunked else [chunk])
-                await gate.open()
+                for piece in _cut_up(chunk):
+                    request.channel.writeSequence([b"%x\r\n" % len(piece), piece, b"\r\n"] if request.chunked else [piece])
+                    await gate.open()
         finally:
             gate.close()
             if not request._disconnected:
@@ -181,8 +181,20 @@ class Streamed:
         """What the iterator holds is its own."""
 
 
+def _cut_up(chunk: bytes) -> Iterator[bytes]:
+    """What is longer than `BATCH` is not given to the transport at once, which may copy it."""
+    if 0 < len(chunk) <= BATCH:
+        return iter((chunk,))
+    return (chunk[start : start + BATCH] for start in range(0, len(chunk), BATCH))
+
+
 async def chunks(pieces: Sequence[Piece], disk: Disk) -> AsyncIterator[bytes]:
     """The bytes of the pieces, for a body whose length is not known."""
+    if all(isinstance(piece, bytes) for piece in pieces):
+        for piece in pieces:
+            assert isinstance(piece, bytes)
+            yield piece
+        return
     files, more = _Files(pieces), True
     try:
         while more:
@@ -191,6 +203,13 @@ async def chunks(pieces: Sequence[Piece], disk: Disk) -> AsyncIterator[bytes]:
                 yield data
     finally:
         files.close()
+
+
+async def chunks_of(contents: AsyncIterator[Sequence[Piece]], disk: Disk) -> AsyncIterator[bytes]:
+    """The same of one content after the other."""
+    async for pieces in contents:
+        async for chunk in chunks(pieces, disk):
+            yield chunk
 
 
 class _Files:
@@ -202,13 +221,14 @@ class _Files:
         self._file: io.FileIO | None = None
         self._offset = self._left = 0
         self._reading = self._ended = False
+        self._pace = Pace(BATCH)
 
     def read(self) -> tuple[list[bytes], bool]:
         """The next batch, and whether there is more."""
         self._reading = True
         try:
             batch: list[bytes] = []
-            wanted = BATCH
+            wanted = self._pace.next()
             while wanted > 0 and self._unread and not self._ended:
                 batch.append(self._next(wanted))
                 wanted -= len(batch[-1])
@@ -311,7 +331,7 @@ def cut(pieces: Iterable[Piece], offset: int, length: int) -> list[Piece]:
             continue
         taken = min(whole - offset, length)
         if isinstance(piece, FileRange):
-            found.append(FileRange(piece.path, piece.offset + offset, taken))
+            found.append(piece.part(offset, taken))
         else:
             found.append(piece[offset : offset + taken])
         offset, length = 0, length - taken

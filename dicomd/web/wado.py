@@ -169,7 +169,7 @@ class Wado:
         if not is_part:
             headers.append(("Content-Location", instance_url(base, found)))
         if made is not None and not made.whole:
-            chunks = self._parts(base, boundary, _only(found, made)) if is_part else _pieces(made)
+            chunks = self._parts(base, boundary, _only(found, made)) if is_part else made.pieces()
             return Response(200, transfer.Streamed(chunks), content_type, headers)
         pieces: list[Piece] = [made.beginning] if made is not None else [selection.content or whole_file(found)]
         if is_part:
@@ -248,7 +248,7 @@ class Wado:
         raise failure
 
     async def _bytes(self, found: StoredInstance, made: Transcoded | None) -> AsyncIterator[bytes]:
-        source = transfer.chunks([whole_file(found)], self._disk) if made is None else _pieces(made)
+        source = transfer.chunks([whole_file(found)], self._disk) if made is None else made.pieces()
         async for chunk in source:
             yield chunk
 
@@ -269,12 +269,6 @@ def _offers(single: bool) -> tuple[str, ...]:
 
 async def _only(found: StoredInstance, made: Transcoded) -> Opened:
     yield found, made
-
-
-async def _pieces(made: Transcoded) -> AsyncIterator[bytes]:
-    yield made.beginning
-    async for piece in made.rest:
-        yield piece
 
 
 def url(request: Any, found: StoredInstance) -> str:

@@ -172,7 +172,7 @@ class WadoBulk:
         boundary = multipart.boundary()
         return Response(200, transfer.Streamed(_body(boundary, parts)), multipart.content_type(kind, boundary), headers)
 
-    async def _first(self, framed: Framed, uid: str) -> bytes:
+    async def _first(self, framed: Framed, uid: str) -> list[Piece]:
         """The first frame: shows whether the others can be hoped for."""
         if framed.table.count != framed.image.number_of_frames:
             raise Undecodable(f"of {framed.image.number_of_frames} frames only {framed.table.count} are there")
@@ -180,17 +180,18 @@ class WadoBulk:
             raise NotAcceptable("frames of single bits are given one by one, or as they are stored")
         return await self._frames.get(framed, 1, uid)
 
-    async def _made(self, framed: Framed, uid: str, location: str, first: bytes) -> Parts:
+    async def _made(self, framed: Framed, uid: str, location: str, first: list[Piece]) -> Parts:
         """Decoded pixels as one part, encoded ones as a part for each frame."""
         head = {"Content-Type": syntaxes.label(uid), "Content-Location": location}
         frames = self._each(framed, uid, first)
         if uid == EXPLICIT_LITTLE:
-            yield Part(head, len(first) * framed.table.count, frames)
+            chunks = transfer.chunks_of(frames, self._disk)
+            yield Part(head, sum(map(size, first)) * framed.table.count, chunks)
             return
         async for content in frames:
-            yield Part(head, len(content), _only(content))
+            yield Part(head, sum(map(size, content)), transfer.chunks(content, self._disk))
 
-    async def _each(self, framed: Framed, uid: str, first: bytes) -> AsyncIterator[bytes]:
+    async def _each(self, framed: Framed, uid: str, first: list[Piece]) -> AsyncIterator[list[Piece]]:
         yield first
         for number in range(2, framed.table.count + 1):
             yield await self._frames.get(framed, number, uid)

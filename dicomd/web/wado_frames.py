@@ -5,7 +5,7 @@ from typing import Any
 
 from attrs import define
 
-from ..model.content import Piece
+from ..model.content import Piece, size
 from ..model.status import InvalidRequest, NoSuchInstance, NotAcceptable, Undecodable
 from ..model.transfer_syntaxes import transfer_syntax
 from ..services.frames import Framed, Frames
@@ -71,7 +71,7 @@ class WadoFrames:
         if not is_multipart:
             content = await self._frames.get(framed, present[0], uid)
             headers.append(("Content-Location", f"{base}/frames/{present[0]}"))
-            return ranged(request, [content], syntaxes.label(uid), headers, self._disk)
+            return ranged(request, content, syntaxes.label(uid), headers, self._disk)
         boundary = tag.partition("-")[0]
         content_type = multipart.content_type(transfer_syntax(uid).media_type, boundary)
         if len(present) < len(listed):
@@ -89,20 +89,22 @@ class WadoFrames:
 
     async def _pieces(self, framed: Framed, present: Sequence[int], uid: str, base: str, boundary: str) -> list[Piece]:
         if len(present) == 1:
-            contents: list[list[Piece]] = [[await self._frames.get(framed, present[0], uid)]]
+            contents: list[list[Piece]] = [await self._frames.get(framed, present[0], uid)]
         else:
             contents = [list[Piece](framed.ranges(number)) for number in present]
         parts = ((_head(base, number, uid), content) for number, content in zip(present, contents, strict=True))
         return transfer.multipart_response(parts, boundary)[1]
 
     async def _stream(
-        self, framed: Framed, present: Sequence[int], uid: str, base: str, boundary: str, first: bytes
+        self, framed: Framed, present: Sequence[int], uid: str, base: str, boundary: str, first: list[Piece]
     ) -> AsyncIterator[bytes]:
         """Frames that are made one by one; one that cannot be breaks the body off."""
         for position, number in enumerate(present):
             content = await self._frames.get(framed, number, uid) if position else first
-            head = _head(base, number, uid) | {"Content-Length": str(len(content))}
-            yield multipart.part_head(boundary, head, first=not position) + content
+            head = _head(base, number, uid) | {"Content-Length": str(sum(map(size, content)))}
+            yield multipart.part_head(boundary, head, first=not position)
+            async for chunk in transfer.chunks(content, self._disk):
+                yield chunk
         yield multipart.closing(boundary)
 
 

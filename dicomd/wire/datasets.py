@@ -22,6 +22,8 @@ from .vrs import KNOWN, dictionary_vr, settled_vr
 __all__ = ["decode", "deflate", "encode", "from_json", "from_xml", "inflate", "object_json", "to_json", "to_xml"]
 
 INFLATED_LIMIT = 256 << 20
+# What is decoded at once, an identifier for instance, is held in memory.
+_INFLATED_AT_ONCE = 32 << 20
 
 _CHARACTER_SET = "00080005"
 _ITEM = {"<": b"\xfe\xff\x00\xe0", ">": b"\xff\xfe\xe0\x00"}
@@ -30,7 +32,7 @@ _ITEM = {"<": b"\xfe\xff\x00\xe0", ">": b"\xff\xfe\xe0\x00"}
 def decode(data: bytes, transfer_syntax: str) -> Attributes:
     """The attributes of an encoded data set, everything inline; whether VRs are there is believed to the data."""
     if transfer_syntax == DEFLATED:
-        data = inflate(data)
+        data = inflate(data, _INFLATED_AT_ONCE)
     form = actual_layout(data, 0, layout_of(transfer_syntax))
     return Decoder(data, form).decode(0, len(data))
 

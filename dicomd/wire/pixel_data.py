@@ -287,7 +287,7 @@ def _fragments(part: BulkData) -> list[Piece]:
 
 def _cut(piece: Piece, start: int, count: int) -> Piece:
     if isinstance(piece, FileRange):
-        return FileRange(piece.path, piece.offset + start, count)
+        return piece.part(start, count)
     return piece[start : start + count]
 
 
