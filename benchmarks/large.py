@@ -133,7 +133,7 @@ class Bench:
         return self.destination.received - before
 
     def crowd(self) -> None:
-        """Fifty clients that read slowly, or not at all, of each kind."""
+        """Fifty clients that read slowly, or not at all, of each kind; each time a server that has done next to nothing yet."""
         server, path, study = self.server, self.study if self.is_study else self.instance, self.giants[0].study
         made = f'multipart/related; type="application/dicom"; transfer-syntax={JPEG_LS_LOSSLESS}'
         ways: dict[str, Callable[[], object]] = {
@@ -143,12 +143,15 @@ class Bench:
             "bulk data": lambda: asking(server, f"{path}/bulkdata", AS_STORED.replace("dicom", "octet-stream")),
             "C-GET": lambda: getting(server, study, KINDS_OF_STORAGE),
         }
-        for (name, ask), rate in itertools.product(ways.items(), (SLOW, 0)):
+        wanted = {name: ask for name, ask in ways.items() if name in (self.arguments.ways or name).split(",")}
+        for (name, ask), rate in itertools.product(wanted.items(), (SLOW, 0)):
             crowd = Crowd(rate)
             title = f"{CROWD} {'slow' if rate else 'vanished'}, {name}"
-            with self.watched(title, partial(getattr, crowd, "received")), crowd.of(ask, CROWD), Echo(server) as echo:
-                time.sleep(self.arguments.seconds)
+            with server:
                 self.everything_serves()
+                with self.watched(title, partial(getattr, crowd, "received")), crowd.of(ask, CROWD), Echo(server) as echo:
+                    time.sleep(self.arguments.seconds)
+                    self.everything_serves()
             print(f"{'':42s} C-ECHO p99 {high(echo.seconds):5.1f} ms; all pools still serve", flush=True)
 
     def everything_serves(self) -> None:
@@ -233,10 +236,13 @@ def run(folder: Path, arguments: argparse.Namespace) -> None:
     server = DicomServer(str(folder), toml=destination.toml)
     if not (folder / "store").exists():
         load(giants, folder, server)
+    bench = Bench(server, destination, giants, arguments)
     for name in filter(None, arguments.only.split(",")):
+        if name == "crowd":
+            bench.crowd()
+            continue
         with server:
-            bench = Bench(server, destination, giants, arguments)
-            {"frames": bench.frames, "retrieve": bench.retrieve, "crowd": bench.crowd}[name]()
+            {"frames": bench.frames, "retrieve": bench.retrieve}[name]()
 
 
 def main() -> None:
@@ -247,6 +253,7 @@ def main() -> None:
     parser.add_argument("--folder", help="where to put the store; it is removed afterwards")
     parser.add_argument("--keep", metavar="FOLDER", help="a folder for the store that is used again and not removed")
     parser.add_argument("--frames", type=int, default=2000, help="how many random frames")
+    parser.add_argument("--ways", help="of the crowd, as in zip,C-GET")
     parser.add_argument("--seconds", type=float, default=15, help="how long what has no end is looked at")
     parser.add_argument("--only", default="frames,retrieve,crowd")
     arguments = parser.parse_args()

@@ -162,8 +162,8 @@ class Association:
                 async for chunk in chunks:
                     if held:
                         self._still_here().link.send(self.writer.data_set(context.id, held, False))
-                        await self.link.writable()
                     held = chunk
+                    await self.link.writable()
         except ServiceError:
             self.link.abort("a data set broke off while it was sent")
             raise

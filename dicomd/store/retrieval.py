@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from attrs import evolve, field, frozen
-from sqlalchemy import BindParameter, Column, Connection, Select, bindparam, select
+from sqlalchemy import BindParameter, Column, Connection, Select, bindparam, func, select
 
 from ..model.identifiers import InstanceKey
 from ..model.status import Gone, NoSuchInstance
@@ -43,11 +43,24 @@ class StoredInstance:
 
 
 @frozen
+class Extent:
+    """All instances of a selection together, from which the length of an answer follows.
+
+    `letters`: how many there are in their Series, SOP Instance and transfer syntax UIDs, and in the sizes of their files.
+    """
+
+    count: int
+    size: int
+    letters: int
+    transfer_syntax_uids: frozenset[str]
+
+
+@frozen
 class Selection:
     """The instances of one resource: the first page of them, and the rows of those that follow.
 
     `damaged`: on the first page, but their files are missing or have another size. `tag` changes when any instance does.
-    `content` is the file of a single small instance, if that was asked for.
+    `content` is the file of a single small instance, if that was asked for. `extent` is told when there are following pages.
     """
 
     page: list[StoredInstance]
@@ -55,6 +68,7 @@ class Selection:
     following: "array[int]" = field(factory=lambda: array("q"))
     tag: str = ""
     content: bytes = b""
+    extent: "Extent | None" = None
 
 
 COLUMNS = (
@@ -90,8 +104,15 @@ _MOST: BindParameter[int] = bindparam("most")
 _SKIPPED: BindParameter[int] = bindparam("skipped")
 _FIRST_OF_STUDY = Statement(_of(*COLUMNS).where(_IN_STUDY).order_by(*_ORDER).limit(_MOST).offset(_SKIPPED))
 _FIRST_OF_SERIES = Statement(_of(*COLUMNS).where(_IN_STUDY, _IN_SERIES).order_by(*_ORDER).limit(_MOST).offset(_SKIPPED))
-_ALL_OF_STUDY = Statement(_of(instances.c.id, instances.c.digest).where(_IN_STUDY).order_by(*_ORDER))
-_ALL_OF_SERIES = Statement(_of(instances.c.id, instances.c.digest).where(_IN_STUDY, _IN_SERIES).order_by(*_ORDER))
+_MEASURED = (
+    instances.c.id,
+    instances.c.digest,
+    instances.c.file_size,
+    instances.c.transfer_syntax_uid,
+    func.length(series.c.series_instance_uid) + func.length(instances.c.sop_instance_uid),
+)
+_ALL_OF_STUDY = Statement(_of(*_MEASURED).where(_IN_STUDY).order_by(*_ORDER))
+_ALL_OF_SERIES = Statement(_of(*_MEASURED).where(_IN_STUDY, _IN_SERIES).order_by(*_ORDER))
 # Of non-patient instances too
 _BY_ROW = Statement(
     select(*COLUMNS)
@@ -126,7 +147,14 @@ def choose(connection: Connection, folder: Folder, study: str, series: str = "",
     if len(rows) <= most:
         return Selection(page, tag=_tag(each.digest for each in page))
     every = (_ALL_OF_SERIES if series else _ALL_OF_STUDY).run(connection, values).fetchall()
-    return Selection(page, following=array("q", [row for row, _ in every[most:]]), tag=_tag(digest for _, digest in every))
+    following = array("q", [row[0] for row in every[most:]])
+    return Selection(page, following=following, tag=_tag(row[1] for row in every), extent=_extent(every))
+
+
+def _extent(rows: Sequence[Any]) -> Extent:
+    size = sum(row[2] for row in rows)
+    letters = sum(len(str(row[2])) + len(row[3]) + row[4] for row in rows)
+    return Extent(len(rows), size, letters, frozenset(row[3] for row in rows))
 
 
 def absent(connection: Connection, study: str, series: str = "", instance: str = "") -> NoSuchInstance:

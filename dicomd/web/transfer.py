@@ -15,12 +15,14 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionLost
 
 from ..model.content import FileRange, Piece, size
-from ..model.status import InvalidRequest, TooLarge
+from ..model.status import Damaged, InvalidRequest, TooLarge
 from ..services.pace import Pace
 from ..wire import media, multipart
 from . import sendfile
 
 BATCH = 256 * 1024
+# Of a body whose length is not known, which passes through more hands, less is under way.
+_PIECE = 128 * 1024
 # A client that does not read for so long is not served any longer.
 STALL_SECONDS = 60.0
 GZIP_FROM = 2048
@@ -158,6 +160,33 @@ class Pieces:
 
 
 @define(eq=False)
+class Pages:
+    """A body of many pieces that are told a page at a time; how long all of them are together is known beforehand."""
+
+    pages: AsyncIterator[Sequence[Piece]]
+    length: int | None
+    disk: Disk
+
+    async def send(self, request: Any) -> None:
+        """Raises `Damaged` when there is less, at its end, so that it shows; or more."""
+        left = self.length or 0
+        async for pieces in self.pages:
+            body = Pieces(pieces, self.disk)
+            left -= body.length or 0
+            if left < 0:
+                break
+            try:
+                await body.send(request)
+            finally:
+                body.close()
+        if left:
+            raise Damaged("what the answer consists of has changed meanwhile")
+
+    def close(self) -> None:
+        """Each page is given up when it has been sent."""
+
+
+@define(eq=False)
 class Streamed:
     """A body whose pieces come into being while it is sent; its length is not known beforehand."""
 
@@ -182,10 +211,10 @@ class Streamed:
 
 
 def _cut_up(chunk: bytes) -> Iterator[bytes]:
-    """What is longer than `BATCH` is not given to the transport at once, which may copy it."""
-    if 0 < len(chunk) <= BATCH:
+    """What is longer is not given to the transport at once, which may copy it."""
+    if 0 < len(chunk) <= _PIECE:
         return iter((chunk,))
-    return (chunk[start : start + BATCH] for start in range(0, len(chunk), BATCH))
+    return (chunk[start : start + _PIECE] for start in range(0, len(chunk), _PIECE))
 
 
 async def chunks(pieces: Sequence[Piece], disk: Disk) -> AsyncIterator[bytes]:
@@ -195,7 +224,7 @@ async def chunks(pieces: Sequence[Piece], disk: Disk) -> AsyncIterator[bytes]:
             assert isinstance(piece, bytes)
             yield piece
         return
-    files, more = _Files(pieces), True
+    files, more = _Files(pieces, _PIECE), True
     try:
         while more:
             batch, more = await disk(files.read)
@@ -215,13 +244,13 @@ async def chunks_of(contents: AsyncIterator[Sequence[Piece]], disk: Disk) -> Asy
 class _Files:
     """Reads pieces in order, a batch a call. One call at a time, each in a disk worker; a file stays open while it is read."""
 
-    def __init__(self, pieces: Sequence[Piece]) -> None:
+    def __init__(self, pieces: Sequence[Piece], most: int = BATCH) -> None:
         self._todo: Iterator[Piece] = iter(pieces)
         self._unread = sum(map(size, pieces))
         self._file: io.FileIO | None = None
         self._offset = self._left = 0
         self._reading = self._ended = False
-        self._pace = Pace(BATCH)
+        self._pace = Pace(most)
 
     def read(self) -> tuple[list[bytes], bool]:
         """The next batch, and whether there is more."""
@@ -282,13 +311,20 @@ def multipart_response(parts: Iterable[tuple[dict[str, str], Sequence[Piece]]], 
     Ranges of the body can be asked for when `boundary` is the same every time; it must not occur in the content.
     """
     boundary = boundary or multipart.boundary()
+    return boundary, [*multipart_pieces(parts, boundary), multipart.closing(boundary)]
+
+
+def multipart_pieces(
+    parts: Iterable[tuple[dict[str, str], Sequence[Piece]]], boundary: str, *, first: bool = True
+) -> list[Piece]:
+    """The pieces of some parts of such a body, from the first part of it or a later one."""
     pieces: list[Piece] = []
-    for number, (headers, content) in enumerate(parts):
+    for headers, content in parts:
         length = {"Content-Length": str(sum(map(size, content)))}
-        pieces.append(multipart.part_head(boundary, headers | length, first=not number))
+        pieces.append(multipart.part_head(boundary, headers | length, first=first))
         pieces.extend(content)
-    pieces.append(multipart.closing(boundary))
-    return boundary, pieces
+        first = False
+    return pieces
 
 
 def byte_range(header: bytes | None, length: int) -> tuple[int, int] | None:

@@ -6,7 +6,7 @@ modules of their own.
 
 import hashlib
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from attrs import define, field, frozen
@@ -51,7 +51,9 @@ class Plan:
 
     def options(self, found: StoredInstance) -> tuple[str, ...]:
         """The transfer syntaxes that the client takes and that this instance may become."""
-        stored = found.transfer_syntax_uid
+        return self._of(found.transfer_syntax_uid)
+
+    def _of(self, stored: str) -> tuple[str, ...]:
         known = self._options.get(stored)
         if known is None:
             listed = (
@@ -68,6 +70,11 @@ class Plan:
     def is_as_stored(self, selection: Selection) -> bool:
         """Whether everything on the first page goes out as it is."""
         return all(self.options(found)[:1] == (found.transfer_syntax_uid,) for found in selection.page)
+
+    def is_all_as_stored(self, selection: Selection) -> bool:
+        """The same of all pages."""
+        everything = selection.extent.transfer_syntax_uids if selection.extent is not None else ()
+        return self.is_as_stored(selection) and all(self._of(uid)[:1] == (uid,) for uid in everything)
 
     @property
     def mark(self) -> str:
@@ -152,6 +159,9 @@ class Wado:
             return Response(206 if missing else 200, body, media.ZIP, headers)
         if as_stored and not selection.following:
             return self._stored(request, base, selection, headers)
+        if not missing and plan.is_all_as_stored(selection):
+            content_type = multipart.content_type(media.DICOM, selection.tag)
+            return Response(200, self._many(base, selection), content_type, headers)
         boundary = multipart.boundary()
         body = transfer.Streamed(self._parts(base, boundary, self._opened(selection, plan)))
         return Response(206 if missing else 200, body, multipart.content_type(media.DICOM, boundary), headers)
@@ -178,13 +188,31 @@ class Wado:
 
     def _stored(self, request: Any, base: str, selection: Selection, headers: list[tuple[str, str]]) -> Response:
         """A body of known length, of which parts can be asked for."""
-        parts = ((_head(base, found, found.transfer_syntax_uid), [whole_file(found)]) for found in selection.page)
+        parts = _stored_parts(base, selection.page)
         boundary = multipart.boundary() if selection.damaged else selection.tag
         _, pieces = transfer.multipart_response(parts, boundary)
         content_type = multipart.content_type(media.DICOM, boundary)
         if selection.damaged:
             return Response(206, transfer.Pieces(pieces, self._disk), content_type, headers)
         return ranged(request, pieces, content_type, headers, self._disk)
+
+    def _many(self, base: str, selection: Selection) -> transfer.Pages:
+        """The same of any number; the index tells how long it is."""
+        boundary, extent, example = selection.tag, selection.extent, selection.page[0]
+        assert extent is not None
+        (head, _), size = next(_stored_parts(base, [example])), str(example.size)
+        fixed = len(multipart.part_head(boundary, head | {"Content-Length": size}, first=False))
+        fixed -= len(example.key.series_instance_uid + example.key.sop_instance_uid + example.transfer_syntax_uid + size)
+        length = extent.size + extent.letters + extent.count * fixed - multipart.BETWEEN + len(multipart.closing(boundary))
+
+        async def pages() -> AsyncIterator[Sequence[Piece]]:
+            first = True
+            async for page in self._pages(selection):
+                yield transfer.multipart_pieces(_stored_parts(base, page.page), boundary, first=first)
+                first = False
+            yield [multipart.closing(boundary)]
+
+        return transfer.Pages(pages(), length, self._disk)
 
     async def _parts(self, base: str, boundary: str, opened: Opened) -> AsyncIterator[bytes]:
         """A multipart body of any length."""
@@ -265,6 +293,10 @@ def _may_be_made(stored: str, uid: str) -> bool:
 
 def _offers(single: bool) -> tuple[str, ...]:
     return (media.MULTIPART_DICOM, media.DICOM) if single else (media.MULTIPART_DICOM, media.ZIP)
+
+
+def _stored_parts(base: str, page: Iterable[StoredInstance]) -> Iterator[tuple[dict[str, str], Sequence[Piece]]]:
+    return ((_head(base, found, found.transfer_syntax_uid), [whole_file(found)]) for found in page)
 
 
 async def _only(found: StoredInstance, made: Transcoded) -> Opened:

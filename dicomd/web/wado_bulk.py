@@ -1,6 +1,6 @@
 """Retrieve bulk data and pixel data (PS3.18 10.4.1.1.4, 10.4.1.1.5): a value by its URL, or all of a resource."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, TypeVar
 
 from attrs import define, frozen
@@ -12,7 +12,7 @@ from ..services.bulkdata import Bulk, Item
 from ..services.frames import Framed, Frames
 from ..services.retrieve import Retrieve, Selection, StoredInstance
 from ..wire import media, multipart
-from . import syntaxes, transfer
+from . import frame_pages, syntaxes, transfer
 from .responses import Response
 from .routes import Route
 from .wado import ACCEPT, CACHED, LEVELS, REVALIDATED, VARY, instance_url, ranged, url
@@ -161,40 +161,43 @@ class WadoBulk:
         if framed.lies_ready(uid) and not is_multipart:
             return ranged(request, list(framed.ranges(1)), syntaxes.label(uid), headers, self._disk)
         if framed.lies_ready(uid):
-            numbers = range(1, framed.table.count + 1)
             head = {"Content-Type": syntaxes.label(uid), "Content-Location": location}
+            numbers = range(1, framed.table.count + 1)
+            if len(numbers) > frame_pages.MANY:
+                boundary = framed.found.digest[:16].hex()
+                body = await frame_pages.pages(framed, numbers, lambda _: head, boundary, self._disk)
+                return Response(200, body, multipart.content_type(kind, boundary), headers)
             return self._pieces(request, [(head, list(framed.ranges(n))) for n in numbers], framed.found, kind, headers)
-        first = await self._first(framed, uid)
-        parts = self._made(framed, uid, location, first)
+        length = await self._first(framed, uid)
+        parts = self._made(framed, uid, location, length)
         if not is_multipart:
             part = await anext(parts)
             return Response(200, transfer.Streamed(part.chunks, part.length), syntaxes.label(uid), headers)
         boundary = multipart.boundary()
         return Response(200, transfer.Streamed(_body(boundary, parts)), multipart.content_type(kind, boundary), headers)
 
-    async def _first(self, framed: Framed, uid: str) -> list[Piece]:
-        """The first frame: shows whether the others can be hoped for."""
+    async def _first(self, framed: Framed, uid: str) -> int:
+        """The length of the first frame: that it can be had shows whether the others can be hoped for."""
         if framed.table.count != framed.image.number_of_frames:
             raise Undecodable(f"of {framed.image.number_of_frames} frames only {framed.table.count} are there")
         if uid == EXPLICIT_LITTLE and not framed.is_byte_aligned:
             raise NotAcceptable("frames of single bits are given one by one, or as they are stored")
-        return await self._frames.get(framed, 1, uid)
+        return sum(map(size, await self._frames.get(framed, 1, uid)))
 
-    async def _made(self, framed: Framed, uid: str, location: str, first: list[Piece]) -> Parts:
+    async def _made(self, framed: Framed, uid: str, location: str, length: int) -> Parts:
         """Decoded pixels as one part, encoded ones as a part for each frame."""
         head = {"Content-Type": syntaxes.label(uid), "Content-Location": location}
-        frames = self._each(framed, uid, first)
+        frames = self._each(framed, uid)
         if uid == EXPLICIT_LITTLE:
             chunks = transfer.chunks_of(frames, self._disk)
-            yield Part(head, sum(map(size, first)) * framed.table.count, chunks)
+            yield Part(head, length * framed.table.count, chunks)
             return
         async for content in frames:
             yield Part(head, sum(map(size, content)), transfer.chunks(content, self._disk))
 
-    async def _each(self, framed: Framed, uid: str, first: list[Piece]) -> AsyncIterator[list[Piece]]:
-        yield first
-        for number in range(2, framed.table.count + 1):
-            yield await self._frames.get(framed, number, uid)
+    async def _each(self, framed: Framed, uid: str) -> AsyncIterator[Sequence[Piece]]:
+        for number in range(1, framed.table.count + 1):
+            yield framed.ranges(number) if framed.lies_ready(uid) else await self._frames.get(framed, number, uid)
 
     # All values of a resource
 
@@ -257,11 +260,11 @@ class WadoBulk:
         framed = await self._frames.locate(key.study_instance_uid, key.series_instance_uid, key.sop_instance_uid)
         for is_multipart, uid in syntaxes.of_pixels(accept, framed.stored, framed.possible, single=False):
             try:
-                first = await (self._frames.get(framed, 1, uid) if framed.lies_ready(uid) else self._first(framed, uid))
+                length = framed.ranges(1)[0].length if framed.lies_ready(uid) else await self._first(framed, uid)
             except (Undecodable, NotAcceptable):
                 continue
             assert is_multipart
-            async for part in self._made(framed, uid, location, first):
+            async for part in self._made(framed, uid, location, length):
                 yield part
             return
         raise NotAcceptable("the pixel data cannot be had in what is acceptable")

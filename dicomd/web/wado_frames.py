@@ -10,8 +10,8 @@ from ..model.status import InvalidRequest, NoSuchInstance, NotAcceptable, Undeco
 from ..model.transfer_syntaxes import transfer_syntax
 from ..services.frames import Framed, Frames
 from ..wire import media, multipart
-from . import syntaxes, transfer
-from .responses import Response, warning
+from . import frame_pages, syntaxes, transfer
+from .responses import Producer, Response, warning
 from .routes import Route
 from .wado import ACCEPT, CACHED, VARY, ranged, url
 
@@ -76,7 +76,10 @@ class WadoFrames:
         content_type = multipart.content_type(transfer_syntax(uid).media_type, boundary)
         if len(present) < len(listed):
             headers.append(warning(request.door.urls.base(request), f"the instance has only {framed.table.count} frames"))
-        if len(present) == 1 or framed.lies_ready(uid):
+        if len(present) > frame_pages.MANY and framed.lies_ready(uid):
+            body: Producer = await frame_pages.pages(framed, present, lambda n: _head(base, n, uid), boundary, self._disk)
+            response = Response(200, body, content_type, headers)
+        elif len(present) == 1 or framed.lies_ready(uid):
             pieces = await self._pieces(framed, present, uid, base, boundary)
             response = ranged(request, pieces, content_type, headers, self._disk)
         else:

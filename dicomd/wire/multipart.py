@@ -152,6 +152,10 @@ class Reader:
         return len(data)
 
 
+# Bytes that the head of every part but the first begins with.
+BETWEEN = 2
+
+
 def boundary() -> str:
     """A new boundary; always equally long, so that equal answers have equal lengths."""
     return secrets.token_hex(16)

@@ -264,7 +264,7 @@ class RequestTests(AssociationCase):
 
         self.peer.protocol._outgoing.pauseProducing()
         ensureDeferred(self.association.request(self.association.contexts[1], store(None), chunks()))
-        self.assertEqual(taken, [b"ab", b"cd"])
+        self.assertEqual(taken, [b"ab"])
         self.peer.protocol._outgoing.resumeProducing()
         self.assertEqual(taken, [b"ab", b"cd", b"ef", b"gh"])
 

@@ -80,11 +80,28 @@ class LevelTests(WadoCase):
         self.assertEqual([content for _, content in parts(self.get(path))], [self.files["1.2.3.4.2"]])
 
     def test_very_many(self) -> None:
-        """What does not fit on one page is sent page by page, of unknown length."""
-        self.retrieve.page = 1
-        answer = self.get(f"/studies/{STUDY}", ANY)
-        self.assertEqual([content for _, content in parts(answer)], [self.files[f"1.2.3.4.{n}"] for n in (1, 2, 3)])
-        self.assertNotIn("content-length", answer.headers)
+        """What does not fit on one page is sent page by page; its length is told all the same, and the same as ever."""
+        whole = self.get(f"/studies/{STUDY}", ANY)
+        for page in (1, 2):
+            self.retrieve.page = page
+            answer = self.get(f"/studies/{STUDY}", ANY)
+            self.assertEqual(parts(answer), parts(whole))
+            self.assertEqual(answer.headers["content-length"], str(len(answer.body)))
+            self.assertEqual(len(answer.body), len(whole.body))
+
+    def test_very_many_of_several_kinds(self) -> None:
+        """Where an instance on a later page is not sent as it is stored, the length is not known."""
+        content = dcmread(data.pydicom_file("MR_small_RLE.dcm"))
+        content.StudyInstanceUID, content.SeriesInstanceUID, content.SeriesNumber = STUDY, "1.2.3.6", 6
+        content.SOPInstanceUID = content.file_meta.MediaStorageSOPInstanceUID = "1.2.3.4.6"
+        file = io.BytesIO()
+        content.save_as(file)
+        self.store(file.getvalue())
+        self.retrieve.page, path = 2, f"/studies/{STUDY}"
+        self.assertNotIn("content-length", self.get(path, 'multipart/related; type="application/dicom"').headers)
+        answer = self.get(path, ANY)
+        self.assertEqual(answer.headers["content-length"], str(len(answer.body)))
+        self.assertEqual([content for _, content in parts(answer)][3][128:], file.getvalue()[128:])
 
     def test_unknown(self) -> None:
         """404 for what is not there, also for an instance under another series than its own."""
@@ -262,14 +279,15 @@ class DamageTests(WadoCase):
             self.assertEqual(self.get(f"/studies/{STUDY}/series/{SERIES}/instances/1.2.3.4.2", ANY).status, 500)
 
     def test_long_answer_breaks_off(self) -> None:
-        """In an answer of unknown length the others are sent, and the connection ends without the last chunk."""
+        """In a long answer the others are sent, and the connection ends before the length that was told."""
         self.retrieve.page = 1
         self.file_of(self.outcome).unlink()
         connection = Connection(self.door)
         with self.assertLogs("dicomd.services.retrieve", "ERROR"):
             connection.send(encode("GET", f"/dicom-web/studies/{STUDY}", headers=[("Accept", ANY)]))
         self.assertIn(self.files["1.2.3.4.3"], connection.raw())
-        self.assertFalse(connection.raw().endswith(b"\r\n0\r\n\r\n"))
+        self.assertNotIn(b"Transfer-Encoding", connection.raw())
+        self.assertIn(b"Content-Length", connection.raw())
         self.assertTrue(connection.transport.disconnecting or not connection.transport.connected)
 
 

@@ -138,6 +138,18 @@ class CompressedTests(BulkCase):
             self.assertIn(JPEG_LS_LOSSLESS, found[0][0]["content-type"])
         self.assertEqual(self.get(f"{self.path}/bulkdata/7FE00010", "image/jls").status, 406)
 
+    def test_many_frames(self) -> None:
+        """Hundreds of compressed frames: told page by page, of known length."""
+        dataset = dcmread(data.pydicom_file("MR_small_RLE.dcm"))
+        frames = [bytes([n % 256, n // 256]) * 40 for n in range(1001)]
+        dataset.NumberOfFrames, dataset.PixelData = len(frames), encapsulate(frames)
+        file = io.BytesIO()
+        dataset.save_as(file)
+        path = self.put(file.getvalue())
+        answer = self.get(f"{path}/bulkdata/7FE00010", f"{OCTETS}; transfer-syntax=*")
+        self.assertEqual([content for _, content in parts(answer)], frames)
+        self.assertEqual(answer.headers["content-length"], str(len(answer.body)))
+
     def test_pixeldata(self) -> None:
         """The pixel data of an instance, series or study, the same way."""
         study = self.path.partition("/series")[0]

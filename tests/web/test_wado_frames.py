@@ -54,6 +54,15 @@ class NativeTests(FramesCase):
         found = parts(self.get(f"{path}/2,10,3", OCTETS))
         self.assertEqual([content for _, content in found], [pixels[(n - 1) * size : n * size] for n in (2, 10, 3)])
 
+    def test_long_list(self) -> None:
+        """Hundreds of frames: told page by page, of known length."""
+        path = self.put_shared("multiframe/emri_small.dcm")
+        pixels = dcmread(data.shared("multiframe/emri_small.dcm")).PixelData
+        size, numbers = len(pixels) // 10, [1 + n % 10 for n in range(1234)]
+        answer = self.get(f"{path}/{','.join(map(str, numbers))}", OCTETS)
+        self.assertEqual([content for _, content in parts(answer)], [pixels[(n - 1) * size : n * size] for n in numbers])
+        self.assertEqual(answer.headers["content-length"], str(len(answer.body)))
+
     def test_which_frames(self) -> None:
         """400 for no frame number, 404 for frames that are not there, 206 when some are."""
         path = self.put_shared("multiframe/emri_small.dcm")
