@@ -161,10 +161,12 @@ class Transcoder:
     _workers: Workers
     _preparation: Preparation
     _cache: StudyCache[bytes] = field(factory=lambda: StudyCache(24 << 20))
+    _tables: StudyCache[FrameTable] = field(factory=lambda: StudyCache(16 << 20))
 
     def subscribe(self, hub: EventHub) -> None:
-        """Keep the cache true."""
+        """Keep the caches true."""
         self._cache.subscribe(hub)
+        self._tables.subscribe(hub)
 
     def targets(self, transfer_syntax_uid: str) -> Sequence[str]:
         """What instances that are stored in this transfer syntax may become, best first."""
@@ -199,10 +201,21 @@ class Transcoder:
         """The frames, where they must be known: native pixel data only change their place."""
         if not transfer_syntax(found.transfer_syntax_uid).encapsulated and target not in codecs.ENCODED:
             return None
-        table = table_of(await self._preparation.one(found))
+        table = await self._table_of(found)
         image = table.image if table is not None else None
         if not transcode.possible(image, found.transfer_syntax_uid, target):
             raise Undecodable(f"transfer syntax {found.transfer_syntax_uid} cannot become {target} here")
+        return table
+
+    async def _table_of(self, found: StoredInstance) -> FrameTable | None:
+        """One for all who want the instance: that of a whole slide is large."""
+        study, key = found.key.study_instance_uid, (found.row, found.digest)
+        table = self._tables.get(study, key)
+        if table is None:
+            since = self._tables.now
+            table = table_of(await self._preparation.one(found))
+            if table is not None:
+                self._tables.put(study, key, table, table.nbytes, since)
         return table
 
     async def _rest(self, conversion: Conversion) -> AsyncIterator[bytes]:
