@@ -1,6 +1,6 @@
 """C-FIND of the Query/Retrieve information models as SCP (PS3.4 C.4.1)."""
 
-from functools import partial
+from functools import lru_cache, partial
 
 from ..model.attributes import Attributes
 from ..model.keys import Level
@@ -28,6 +28,7 @@ _LEVELS = {Level.PATIENT: "PATIENT", Level.STUDY: "STUDY", Level.SERIES: "SERIES
 _AT_ONCE = 32
 
 
+@lru_cache(256)
 def options_of(accepted: bytes) -> Options:
     """What an association negotiated."""
     agreed = [byte == 1 for byte in accepted.ljust(7, b"\0")]

@@ -3,11 +3,13 @@
 Everything else in `store` is SQLAlchemy Core or plain SQL that PostgreSQL understands as well.
 """
 
+import math
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, func, literal_column, select, text
@@ -165,21 +167,35 @@ def last_number(connection: Connection, table: str) -> int:
 _STEPS = 20_000
 
 
-@contextmanager
-def deadline(connection: Connection, seconds: float) -> Iterator[None]:
+class _Limit:
+    """When the statements of a connection have to end; asked every so many steps of the database's machine."""
+
+    end = math.inf
+
+    def is_over(self) -> bool:
+        return time.monotonic() > self.end
+
+
+class deadline:
     """Statements in the block end with `Busy` when they take longer than so many seconds together."""
-    raw = connection.connection.driver_connection
-    assert raw is not None
-    end = time.monotonic() + seconds
-    raw.set_progress_handler(lambda: time.monotonic() > end, _STEPS)
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
-            raise
-        raise Busy("the search took too long") from None
-    finally:
-        raw.set_progress_handler(None, 0)
+
+    def __init__(self, connection: Connection, seconds: float) -> None:
+        limit = connection.info.get("limit")
+        if limit is None:
+            limit = connection.info["limit"] = _Limit()
+            raw = connection.connection.driver_connection
+            assert raw is not None
+            raw.set_progress_handler(limit.is_over, _STEPS)
+        self._limit: _Limit = limit
+        self._seconds = seconds
+
+    def __enter__(self) -> None:
+        self._limit.end = time.monotonic() + self._seconds
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._limit.end = math.inf
+        if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
+            raise Busy("the search took too long") from None
 
 
 # ---- transactions
