@@ -151,6 +151,12 @@ class Pool:
         """Run `function(*arguments)` in the pool; raises `Busy` when the queue is full."""
         return self.put(_Job(function, arguments, Deferred(_ignore_cancel)))
 
+    def insist(self, function: Callable[..., T], *arguments: Any) -> "Deferred[T]":
+        """The same however long the queue is: for what must be tidied up."""
+        job = _Job(function, arguments, Deferred(_ignore_cancel))
+        self._hand_over(job)
+        return job.done
+
     def put(self, job: _Job) -> "Deferred[Any]":
         """Queue a job; raises `Busy` when the queue is full."""
         if len(self._jobs) >= self.bound:
@@ -363,6 +369,10 @@ class Workers:
     def disk(self, function: Callable[..., T], *arguments: Any) -> Awaitable[T]:
         """Run `function(*arguments)`, which may touch files."""
         return self._disk.submit(function, *arguments)
+
+    def tidy(self, function: Callable[..., T], *arguments: Any) -> Awaitable[T]:
+        """Run `function(*arguments)` in the disk pool; never `Busy`, so that nothing is left lying about for want of room."""
+        return self._disk.insist(function, *arguments)
 
     def disk_then_write(
         self, function: Callable[..., Callable[[Any], T]], *arguments: Any, then: Callable[[T], None] | None = None

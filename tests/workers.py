@@ -48,9 +48,14 @@ class ImmediateWorkers:
             return maybeDeferred(function, connection, *arguments)
 
     def disk(self, function: Callable[..., Any], *arguments: Any) -> "Deferred[Any]":
+        self._admit("disk")
+        return maybeDeferred(function, *arguments)
+
+    def tidy(self, function: Callable[..., Any], *arguments: Any) -> "Deferred[Any]":
         return maybeDeferred(function, *arguments)
 
     def disk_then_write(self, function: Callable[..., Any], *arguments: Any, then: Any = None) -> "Deferred[Any]":
+        self._admit("disk")
         try:
             done = self.write(function(*arguments))
         except Exception:

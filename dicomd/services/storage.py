@@ -138,7 +138,7 @@ class Reception:
             await self._discard()
 
     async def _discard(self) -> None:
-        await self._workers.disk(self._spool.discard)
+        await self._workers.tidy(self._spool.discard)
 
     async def complete(
         self, target: Target, duplicates: Duplicates, then: Callable[[tuple[Arrival, Admission]], None]
@@ -153,7 +153,13 @@ class Reception:
         chunks, self._chunks = self._chunks, []
         spool = self._spool
         spool.target = target
-        return await self._workers.disk_then_write(_receive, spool, chunks, self._spooled, duplicates, then=then)
+        try:
+            received = self._workers.disk_then_write(_receive, spool, chunks, self._spooled, duplicates, then=then)
+        except ServiceError:  # too much is to be done already
+            if self._spooled:
+                await self._discard()
+            raise
+        return await received
 
     @property
     def in_doubt(self) -> str:

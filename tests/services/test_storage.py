@@ -161,6 +161,21 @@ class StoreTests(StorageCase):
         self.assertEqual(self.store(data, 100_000).status, Status.OUT_OF_RESOURCES)
         self.check_consistent()
 
+    def test_no_room_in_the_queue(self) -> None:
+        """A full queue of the disk leaves nothing either: not of an abandoned instance, and not of one that is refused for it."""
+        for end in ("abandoned", "refused"):
+            reception = self.storage.begin(SOURCE)
+            reception.write(edited() + bytes(3 << 20))
+            self.assertEqual(len(self.spooled()), 1)
+            self.workers.busy.add("disk")
+            if end == "abandoned":
+                reception.abandon()
+            else:
+                outcome = self.successResultOf(ensureDeferred(self.storage.store(reception)))
+                self.assertEqual((outcome.fate, outcome.status), (None, Status.OUT_OF_RESOURCES))
+            self.workers.busy.clear()
+            self.assertEqual(self.spooled(), [], end)
+
     def test_abandoned(self) -> None:
         """A sender that vanishes leaves nothing."""
         for size in (1000, 3 << 20):
