@@ -27,8 +27,10 @@ packages() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing
 }
 
+# Debian's own build is tried first: it is made with profile-guided optimisation, which many others are not, and runs a server
+# half as fast again.
 new_enough() {
-    for candidate in "${PYTHON:-python3}" python3.14 python3.13 python3.12 python3.11; do
+    for candidate in "${PYTHON:-/usr/bin/python3}" python3 python3.14 python3.13 python3.12 python3.11; do
         if command -v "$candidate" >/dev/null && "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
             echo "$candidate"
             return
