@@ -242,6 +242,11 @@ class DoorChannel(http.HTTPChannel):
         self.resetTimeout()
         super().allHeadersReceived()
 
+    def _maybeChooseTransferDecoder(self, header: bytes, data: bytes) -> bool:
+        if header == b"Content-Length" and len(data) > heads.MOST_DIGITS:
+            return bool(self._failChooseTransferDecoder())
+        return bool(super()._maybeChooseTransferDecoder(header, data))
+
     def lineLengthExceeded(self, line: bytes) -> None:
         status = 431 if self.requests and not self.requests[-1].finished else 414
         self._refuse(HttpError(status, f"the request line and header hold at most {LARGEST_HEAD} bytes"))

@@ -14,6 +14,8 @@ _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb") ([!-~]+) HTTP/1\.1\r\n")
 _FIELDS = re.compile(rb"(?:" + _TOKEN + rb":[^\0\r\n]*\r\n)*")
 _LEFT_TO_TWISTED = (b"Transfer-Encoding", b"Connection", b"Expect", b"Cookie", b"Upgrade")
+# No body is as long as a length with more digits says.
+MOST_DIGITS = 18
 # Clients repeat their fields from request to request; they are remembered if they are not larger.
 _REMEMBERED_BYTES = 2048
 
@@ -58,7 +60,7 @@ def _read(block: bytes) -> Fields | None:
     if any(headers.hasHeader(name) for name in _LEFT_TO_TWISTED):
         return None
     lengths = headers.getRawHeaders(b"Content-Length", [b"0"])
-    if len(lengths) > 1 or not lengths[0].isdigit():
+    if len(lengths) > 1 or not lengths[0].isdigit() or len(lengths[0]) > MOST_DIGITS:
         return None
     return Fields(headers, len(lines), int(lengths[0]))
 
