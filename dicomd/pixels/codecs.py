@@ -11,7 +11,6 @@ from itertools import pairwise
 from typing import Any, TypeAlias
 
 import imagecodecs
-import jpeg_ls
 import numpy as np
 
 from ..model.status import NotAcceptable, Undecodable
@@ -25,7 +24,7 @@ from ..model.transfer_syntaxes import (
     JPEG_LS_LOSSLESS,
     RLE_LOSSLESS,
 )
-from . import codestream
+from . import charls, codestream
 from .image import ImagePixel
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -296,18 +295,9 @@ def _encode_jpeg_ls(array: Array, image: ImagePixel) -> bytes:
     """JPEG-LS knows no sign: the bits of signed samples are encoded as they are, without those above Bits Stored."""
     bits, whole = max(_bits(array, image), 2), array.view(f"u{array.dtype.itemsize}")
     if bits < 8 * array.dtype.itemsize:
-        size = (image.rows, image.columns, image.samples_per_pixel)
-        try:
-            data = jpeg_ls.encode_buffer((whole & ((1 << bits) - 1)).tobytes(), *size, bits, interleave_mode=_interleave(image))
-        except RuntimeError:  # its buffer is too small for very small images
-            data = imagecodecs.jpegls_encode(whole, out=2 * whole.nbytes + 1024)
-        return bytes(data)
+        return charls.encode(whole & ((1 << bits) - 1), bits)
     # Noise becomes larger than it was.
     return bytes(imagecodecs.jpegls_encode(whole, out=2 * whole.nbytes + 1024))
-
-
-def _interleave(image: ImagePixel) -> int:
-    return 2 if image.samples_per_pixel > 1 else 0
 
 
 def _encode_jpeg2000(array: Array, image: ImagePixel) -> bytes:

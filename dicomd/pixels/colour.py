@@ -7,6 +7,7 @@ from ..model.status import Undecodable
 from .header import Array, Bytes
 
 # PS3.3 C.7.6.3.1.2, YBR_PARTIAL: luma 16 to 235, chroma around 128
+_AT_ONCE = 1 << 19
 _PARTIAL = np.array([[1.1644, 0.0, 1.5960], [1.1644, -0.3917, -0.8129], [1.1644, 2.0173, 0.0]])
 
 
@@ -38,6 +39,11 @@ def _eight_bits(samples: Array, bits_stored: int) -> Bytes:
 
 
 def _converted(samples: Bytes, mode: str) -> Bytes:
+    """Some rows at a time: other threads wait while pixels are handed over."""
     height, width, count = samples.shape
-    image = Image.frombytes(mode, (width, height), np.ascontiguousarray(samples[:, :, : 4 if count == 4 else 3]).tobytes())
-    return np.asarray(image.convert("RGB"))
+    used = np.ascontiguousarray(samples[:, :, : 4 if count == 4 else 3])
+    out, step = np.empty((height, width, 3), np.uint8), max(1, _AT_ONCE // width)
+    for top in range(0, height, step):
+        part = used[top : top + step]
+        out[top : top + step] = np.asarray(Image.frombytes(mode, (width, len(part)), part.tobytes()).convert("RGB"))
+    return out

@@ -118,7 +118,7 @@ def _occurring(instance: Instance, before: Modality, samples: Array) -> Identity
         return spread(min(ends), max(ends)) if ends else Identity(0, 1)
     looked_at = words(samples).ravel()[:: max(1, samples.size // _LOOKED_AT)]
     counts = np.bincount(looked_at, minlength=1 << 8 * samples.dtype.itemsize)
-    present = np.flatnonzero(counts)
+    present = np.flatnonzero(counts > 0)
     values = stored.extract(present).astype(np.float64)
     good = (values < low) | (values > high)
     if good.any():

@@ -73,7 +73,7 @@ def painted(pixels: Bytes, mask: Mask, colour: tuple[int, int, int] = (255, 255,
     """A copy with the plane in a colour; grayscale stays grayscale when the colour is gray."""
     gray = colour[0] == colour[1] == colour[2]
     if pixels.ndim == 2 and not gray:
-        pixels = np.repeat(pixels[:, :, None], 3, axis=2)
+        pixels = np.broadcast_to(pixels[:, :, None], (*pixels.shape, 3))
     pixels = pixels.copy()
     pixels[mask] = colour[0] if pixels.ndim == 2 else colour
     return pixels
