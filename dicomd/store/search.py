@@ -23,6 +23,7 @@ from .schema import instances, patients, series, studies
 Row = tuple[Any, ...]
 
 _MOST_SHAPES = 1000
+_MOST_COUNTS = 1000
 # From this offset on, series and instances of whole studies are passed over instead of counted one by one.
 _FAR = 500
 
@@ -166,9 +167,16 @@ def _far_ids(connection: Connection, plan: Plan, limit: int, offset: int) -> "ar
 
 
 def count(connection: Connection, plan: Plan) -> int:
-    """How many entities are found."""
-    (number,) = _statement("count", plan, _count).run(connection, _values(plan)).fetchone()
-    return number or 0
+    """How many entities are found; counted once, as long as nothing is committed meanwhile."""
+    current, key = dialect.version(connection), (plan.level, plan.shape, plan.values)
+    version, counts = connection.info.get("counts", (None, {}))
+    if version != current or len(counts) >= _MOST_COUNTS:
+        counts = {}
+        connection.info["counts"] = (current, counts)
+    if key not in counts:
+        (number,) = _statement("count", plan, _count).run(connection, _values(plan)).fetchone()
+        counts[key] = number or 0
+    return int(counts[key])
 
 
 def candidates(connection: Connection, plan: Plan) -> "tuple[array[int], array[int]]":
@@ -249,11 +257,21 @@ def _paged(chosen: "Select[Any]") -> "Select[Any]":
 
 def _count(plan: Plan) -> Statement:
     """Rows of a higher level know how many they have below, where nothing is asked of what is below."""
+    if plan.terms and all(place.level > plan.level for place, _ in plan.terms):
+        return _count_above(plan)
     levels = {max(place.level, min(plan.level, Level.STUDY)) for place, _ in plan.terms}
     source = min(plan.level, max(levels, default=Level.STUDY))
     number: Any = func.count() if source is plan.level else func.sum(_BELOW[source, plan.level])
     chosen = select(number).select_from(TABLES[source] if levels == {source} else _FROM[source]).where(*_where(plan, source))
     return Statement(chosen.where(instances.c.series_row.is_not(None)) if source is Level.IMAGE else chosen)
+
+
+def _count_above(plan: Plan) -> Statement:
+    """Where only what is below is asked of, an index of the lower table knows which rows above are meant."""
+    binds = bind_names()
+    conditions = [build(term, place, TABLES[place.level], binds) for place, term in plan.terms]
+    source, parent = _chain(plan.level, max(place.level for place, _ in plan.terms))
+    return Statement(select(func.count(parent.distinct())).select_from(source).where(*conditions))
 
 
 def _candidates(plan: Plan) -> Statement:
@@ -279,7 +297,8 @@ def _table(place: Place, level: Level) -> Table:
     return studies if place.level is Level.PATIENT and level > Level.PATIENT else TABLES[place.level]
 
 
-def _some_below(plan: Plan, level: Level, deepest: Level, conditions: list[ColumnElement[bool]]) -> ColumnElement[bool]:
+def _chain(level: Level, deepest: Level) -> tuple[Any, Any]:
+    """The tables below a level, joined, and the column that says which row of the level it is."""
     chain = [(studies, studies.c.patient_row), (series, series.c.study_row), (instances, instances.c.series_row)]
     (first, parent), *others = chain[level:deepest]
     source: Any = first
@@ -287,6 +306,11 @@ def _some_below(plan: Plan, level: Level, deepest: Level, conditions: list[Colum
     for table, link in others:
         source = source.join(table, link == above.c.id)
         above = table
+    return source, parent
+
+
+def _some_below(plan: Plan, level: Level, deepest: Level, conditions: list[ColumnElement[bool]]) -> ColumnElement[bool]:
+    source, parent = _chain(level, deepest)
     upper = TABLES[level]
     if plan.is_narrow:
         return upper.c.id.in_(select(parent).select_from(source).where(*conditions).correlate(None))

@@ -16,7 +16,7 @@ from dicomd.services.storage import Source
 from dicomd.wire import datasets
 from dicomd.wire.elements import EXPLICIT_LITTLE
 from dicomd.wire.identifiers import IdentifierWriter
-from tests.searched import ArchiveCase, made, part10
+from tests.searched import CT, ArchiveCase, made, part10
 
 STUDY_ROOT = (Level.STUDY, Level.SERIES, Level.IMAGE)
 
@@ -83,6 +83,15 @@ class OrderTests(SearchCase):
         ):
             self.assertEqual(self.find(*keys, ("limit", "2"), ("offset", "1"), level=level).remaining, total - 3, (level, keys))
         self.assertEqual(self.find(("offset", "7")).remaining, 0)
+
+    def test_what_remains(self) -> None:
+        """Counted anew when something was committed; by keys of lower levels each entity counts once."""
+        self.store(*[made(str(study), str(series)) for study in range(3) for series in range(2)])
+        for key in (("Modality", "CT"), ("SOPClassUID", CT), ("StudyDescription", "*")):
+            self.assertEqual([self.find(key, ("limit", "1")).remaining for _ in range(2)], [2, 2], key)
+        self.store(made("3"), made("4", Modality="MR"))
+        self.assertEqual(self.find(("Modality", "CT"), ("limit", "1")).remaining, 3)
+        self.assertEqual(self.find(("Modality", "CT"), ("StudyInstanceUID", "1.2.1"), ("limit", "0")).remaining, 1)
 
     def test_far_pages(self) -> None:
         """Behind hundreds of entities pages neither overlap nor leave anything out."""
