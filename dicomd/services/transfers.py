@@ -22,8 +22,8 @@ from .pace import Pace
 
 __all__ = ["Plan", "StoredInstance", "Transcoder", "Transfers", "is_small"]
 
-# Instances up to this size are read at once, larger ones in steps that are not larger than this.
-SMALL, STEP = 512 * 1024, 256 * 1024
+# Instances up to this size are read at once, larger ones in steps of at most this size.
+STEP = 512 * 1024
 _PAGE = 200
 
 
@@ -125,7 +125,7 @@ def _read_one(instance: StoredInstance) -> bytes:
 
 def is_small(instance: StoredInstance) -> bool:
     """Whether an instance is read at once, together with others."""
-    return instance.size <= SMALL
+    return instance.size <= STEP
 
 
 def _damaged() -> ServiceError:

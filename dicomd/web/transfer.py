@@ -21,8 +21,6 @@ from ..wire import media, multipart
 from . import sendfile
 
 BATCH = 256 * 1024
-# Of a body whose length is not known, which passes through more hands, less is under way.
-_PIECE = 128 * 1024
 # A client that does not read for so long is not served any longer.
 STALL_SECONDS = 60.0
 GZIP_FROM = 2048
@@ -212,19 +210,19 @@ class Streamed:
 
 def _cut_up(chunk: bytes) -> Iterator[bytes]:
     """What is longer is not given to the transport at once, which may copy it."""
-    if 0 < len(chunk) <= _PIECE:
+    if 0 < len(chunk) <= BATCH:
         return iter((chunk,))
-    return (chunk[start : start + _PIECE] for start in range(0, len(chunk), _PIECE))
+    return (chunk[start : start + BATCH] for start in range(0, len(chunk), BATCH))
 
 
-async def chunks(pieces: Sequence[Piece], disk: Disk) -> AsyncIterator[bytes]:
-    """The bytes of the pieces, for a body whose length is not known."""
+async def chunks(pieces: Sequence[Piece], disk: Disk, pace: Pace | None = None) -> AsyncIterator[bytes]:
+    """The bytes of the pieces, for a body whose length is not known; `pace` is that of its receiver."""
     if all(isinstance(piece, bytes) for piece in pieces):
         for piece in pieces:
             assert isinstance(piece, bytes)
             yield piece
         return
-    files, more = _Files(pieces, _PIECE), True
+    files, more = _Files(pieces, pace), True
     try:
         while more:
             batch, more = await disk(files.read)
@@ -244,20 +242,23 @@ async def chunks_of(contents: AsyncIterator[Sequence[Piece]], disk: Disk) -> Asy
 class _Files:
     """Reads pieces in order, a batch a call. One call at a time, each in a disk worker; a file stays open while it is read."""
 
-    def __init__(self, pieces: Sequence[Piece], most: int = BATCH) -> None:
+    def __init__(self, pieces: Sequence[Piece], pace: Pace | None = None) -> None:
         self._todo: Iterator[Piece] = iter(pieces)
         self._unread = sum(map(size, pieces))
         self._file: io.FileIO | None = None
         self._offset = self._left = 0
         self._reading = self._ended = False
-        self._pace = Pace(most)
+        self._pace = pace
 
     def read(self) -> tuple[list[bytes], bool]:
         """The next batch, and whether there is more."""
         self._reading = True
         try:
             batch: list[bytes] = []
+            self._pace = self._pace or Pace(BATCH)
             wanted = self._pace.next()
+            if self._unread < wanted + wanted // 4:  # a small rest is not worth another job
+                wanted = self._unread
             while wanted > 0 and self._unread and not self._ended:
                 batch.append(self._next(wanted))
                 wanted -= len(batch[-1])

@@ -10,6 +10,7 @@ from ..model.status import Damaged, NoSuchInstance, NotAcceptable, ServiceError,
 from ..model.transfer_syntaxes import EXPLICIT_LITTLE, transfer_syntax
 from ..services.bulkdata import Bulk, Item
 from ..services.frames import Framed, Frames
+from ..services.pace import Pace
 from ..services.retrieve import Retrieve, Selection, StoredInstance
 from ..wire import media, multipart
 from . import frame_pages, syntaxes, transfer
@@ -192,8 +193,9 @@ class WadoBulk:
             chunks = transfer.chunks_of(frames, self._disk)
             yield Part(head, length * framed.table.count, chunks)
             return
+        pace = Pace(transfer.BATCH)
         async for content in frames:
-            yield Part(head, sum(map(size, content)), transfer.chunks(content, self._disk))
+            yield Part(head, sum(map(size, content)), transfer.chunks(content, self._disk, pace))
 
     async def _each(self, framed: Framed, uid: str) -> AsyncIterator[Sequence[Piece]]:
         for number in range(1, framed.table.count + 1):

@@ -1,12 +1,13 @@
 """Media types: Accept and Content-Type as clients write them, and the choice of what to answer with (PS3.18 8.7).
 
 Lenient: parameters quoted or not, a missing `type` on multipart/related, several `transfer-syntax` parameters in one range,
-unknown ranges skipped. No choice of transfer syntax for particular pixel data here: only what the client listed.
+percent-encoded as in a URL, unknown ranges skipped. No choice of transfer syntax for particular pixel data here: only what the client listed.
 """
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
+from urllib.parse import unquote
 
 from attrs import frozen
 
@@ -142,9 +143,13 @@ def media_type(text: str) -> MediaType:
 @lru_cache(maxsize=512)
 def accept(header: str | None, parameters: tuple[str, ...] = ()) -> Accept:
     """What the client takes; no header at all is `*/*`."""
-    from_query = tuple(kind for value in parameters for kind in _ranges(value))
-    from_header = tuple(_ranges(header)) if header is not None and header.strip() else (MediaType("*/*"),)
+    from_query = tuple(kind for value in parameters for kind in _ranges(_plain(value)))
+    from_header = tuple(_ranges(_plain(header))) if header is not None and header.strip() else (MediaType("*/*"),)
     return Accept((from_query, from_header) if from_query else (from_header,))
+
+
+def _plain(text: str) -> str:
+    return unquote(text) if "%" in text else text
 
 
 def _ranges(text: str) -> Iterator[MediaType]:

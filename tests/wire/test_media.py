@@ -49,6 +49,15 @@ class AcceptTests(SynchronousTestCase):
         ):
             self.assertEqual(self.choose(header, INSTANCE), MULTIPART_DICOM, header)
 
+    def test_percent_encoded(self) -> None:
+        """As if it were part of a URL; a boundary is left alone."""
+        header = "multipart%2Frelated%3B%20type%3D%22application%2Fdicom%22%3B%20transfer-syntax=*"
+        for found in (media.accept(header), media.accept(None, (header,))):
+            ((offer, kind),) = found.candidates((MULTIPART_DICOM,))[:1]
+            self.assertEqual((offer, kind.transfer_syntaxes), (MULTIPART_DICOM, ("*",)))
+        self.assertEqual(self.choose("multipart/related; type=%22application/dicom%22", INSTANCE), MULTIPART_DICOM)
+        self.assertEqual(media.media_type("multipart/related; boundary=%41").parameter("boundary"), "%41")
+
     def test_missing_type(self) -> None:
         """multipart/related without `type` is the resource's default part."""
         self.assertEqual(self.choose("multipart/related", INSTANCE), MULTIPART_DICOM)
