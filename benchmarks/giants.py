@@ -3,6 +3,7 @@
 import itertools
 import struct
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -24,12 +25,14 @@ _PIECE = 1 << 20
 _numbers = itertools.count(1)
 
 
+@cache
 def images(side: int) -> list[bytes]:
     """Some frames of noise."""
     random = np.random.default_rng(1)
     return [random.integers(0, 256, (side, side), "u1").tobytes() for _ in range(_DIFFERENT)]
 
 
+@cache
 def compressed(side: int) -> list[bytes]:
     """The same as RLE Lossless."""
     image = ImagePixel(EXPLICIT_LITTLE, side, side, bits_allocated=8, bits_stored=8)
@@ -123,9 +126,9 @@ class Giant:
         yield _END
 
 
-def giant(kind: str, size: int, **more: Any) -> Giant:
+def giant(kind: str, size: int, side: int = SIDE, **more: Any) -> Giant:
     """One of about `size` bytes."""
-    return Giant(kind, max(1, size // (SIDE * SIDE)), **more)
+    return Giant(kind, max(1, size // (side * side)), side=side, **more)
 
 
 def _group(number: int, side: int) -> bytes:

@@ -3,8 +3,9 @@
     python benchmarks/large.py [--case none] [--gigabytes 10] [--folder /var/tmp] [--only frames,retrieve,crowd]
 
 Cases: `native`, `basic`, `extended` and `none` are one multi-frame instance: native, or compressed with that kind of offset
-table; `study` is a study of ten instances, `many` one of a hundred. A native instance has at most 4 GB, and a Basic Offset
-Table reaches no farther. `--groups`: an item of functional groups for every frame. The peaks of memory need root.
+table; `study` is a study of ten instances, `many` one of a hundred, `small` one of two thousand of a frame each. A native
+instance has at most 4 GB, and a Basic Offset Table reaches no farther. `--groups`: an item of functional groups for every
+frame. The peaks of memory need root.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from pathlib import Path
 
 from attrs import define
 from clients import Crowd, Destination, Requestor, asking, download, getting
-from giants import KINDS, SLIDE, Giant, giant
+from giants import KINDS, SIDE, SLIDE, Giant, giant
 from server import ROOT, DicomServer
 from stores import Health
 
@@ -34,7 +35,7 @@ from dicomd.wire.elements import file_meta_bytes
 
 GB = 1 << 30
 LONGEST = {"native": 4 * GB - (1 << 20), "basic": 4 * GB - (1 << 20)}
-INSTANCES = {"study": 10, "many": 100}
+INSTANCES = {"study": 10, "many": 100, "small": 2000}
 AS_STORED = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 KINDS_OF_STORAGE = ((SLIDE, EXPLICIT_LITTLE), (SLIDE, RLE_LOSSLESS))
 CROWD, SLOW = 50, 64 << 10
@@ -197,8 +198,8 @@ def made(arguments: argparse.Namespace) -> list[Giant]:
     size = int(arguments.gigabytes * GB)
     if arguments.case in INSTANCES:
         count = INSTANCES[arguments.case]
-        return [giant("none", size // count) for _ in range(count)]
-    return [giant(arguments.case, min(size, LONGEST.get(arguments.case, size)), groups=arguments.groups)]
+        return [giant("none", size // count if arguments.case != "small" else 0) for _ in range(count)]
+    return [giant(arguments.case, min(size, LONGEST.get(arguments.case, size)), side=arguments.side, groups=arguments.groups)]
 
 
 def write(giants: list[Giant], folder: Path) -> int:
@@ -249,6 +250,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--case", choices=(*KINDS, *INSTANCES), default="none")
     parser.add_argument("--gigabytes", type=float, default=10)
+    parser.add_argument("--side", type=int, default=SIDE, help="rows and columns of a frame")
     parser.add_argument("--groups", action="store_true")
     parser.add_argument("--folder", help="where to put the store; it is removed afterwards")
     parser.add_argument("--keep", metavar="FOLDER", help="a folder for the store that is used again and not removed")

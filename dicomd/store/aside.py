@@ -7,6 +7,7 @@ import io
 import os
 import tempfile
 import zlib
+from collections.abc import Iterable
 
 from ..model.content import FileRange, Piece
 from ..model.status import MalformedDataset, TooLarge
@@ -29,6 +30,21 @@ def aside(data: bytes, beside: str) -> Piece:
     except OSError:
         return data
     return FileRange(f"/proc/self/fd/{file.fileno()}", 0, len(data), file)
+
+
+def collected(chunks: Iterable[bytes], beside: str) -> Piece:
+    """All chunks, in memory while they are few and then as `aside`."""
+    held: list[bytes] = []
+    size, file = 0, None
+    for chunk in chunks:
+        held.append(chunk)
+        size += len(chunk)
+        if size > LARGE and file is None:
+            file = _nameless(beside)
+        if file is not None:
+            _write(file, b"".join(held))
+            held.clear()
+    return b"".join(held) if file is None else FileRange(f"/proc/self/fd/{file.fileno()}", 0, size, file)
 
 
 def inflated(path: str, dataset_offset: int, limit: int = LARGEST_INFLATED) -> io.FileIO:

@@ -7,7 +7,7 @@ made again from the files at any time.
 import mmap
 import os
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 
 import orjson
@@ -33,14 +33,17 @@ __all__ = [
     "load",
     "load_frames",
     "load_json",
+    "load_packed",
     "load_same",
     "pack",
     "save",
+    "unpacked",
     "unprepared",
 ]
 
 # Files up to this size are read at once; of larger ones the pixel data are stepped over.
 _SMALL = 4 << 20
+_STEP = 256 << 10
 _FIRST_PIXEL_ELEMENT = 0x7FE00000
 _DELIMITER = b"\xfe\xff\xdd\xe0\0\0\0\0"
 
@@ -250,11 +253,24 @@ def load_frames(connection: Connection, row: int) -> Prepared | None:
 
 def load_json(connection: Connection, rows: Sequence[int]) -> list[bytes | None]:
     """The metadata of several instances; None where nothing was prepared yet, empty where nothing could be."""
+    return [zlib.decompress(packed) if packed else packed for packed in load_packed(connection, rows)]
+
+
+def load_packed(connection: Connection, rows: Sequence[int]) -> list[bytes | None]:
+    """The same as it is kept."""
     made: list[bytes | None] = []
     for row in rows:
         found = _LOAD_METADATA.run(connection, {"row": row}).fetchone()
-        made.append(None if found is None else b"" if found[1] else zlib.decompress(found[0]))
+        made.append(None if found is None else b"" if found[1] else found[0])
     return made
+
+
+def unpacked(packed: bytes) -> Iterator[bytes]:
+    """Metadata piece by piece: those of many frames are large."""
+    machine, rest = zlib.decompressobj(), packed
+    while piece := machine.decompress(rest, _STEP):
+        rest = machine.unconsumed_tail
+        yield piece
 
 
 def unprepared(connection: Connection, after: int, most: int) -> list[int]:

@@ -16,7 +16,7 @@ from ..model.content import FileRange, Piece, size
 from ..model.non_patient import BY_STORAGE
 from ..model.status import Damaged, NotAcceptable, Undecodable
 from ..model.transfer_syntaxes import IMPLICIT_LITTLE
-from ..services.retrieve import Retrieve, Selection, StoredInstance, whole_file
+from ..services.retrieve import SMALL, Retrieve, Selection, StoredInstance, whole_file
 from ..services.transcoding import Transcoded, Transcoder, conceivable
 from ..wire import media, multipart
 from . import syntaxes, transfer
@@ -35,7 +35,7 @@ ACCEPT = Parameter("accept", "media types, instead of the Accept header")
 CACHED = ("Cache-Control", "private, max-age=3600")
 REVALIDATED = ("Cache-Control", "private, no-cache")
 VARY = ("Vary", "Accept")
-# Instances of one answer that are decoded at the same time: the one that is sent next, and one ahead.
+# Small instances of one answer that are decoded at the same time: the one that is sent next, and one ahead.
 _AHEAD = 2
 # Instances with what they are sent as: None means as they are stored.
 Opened = AsyncIterator[tuple[StoredInstance, Transcoded | None]]
@@ -247,7 +247,7 @@ class Wado:
             todo, ahead = deque(page.page), deque[tuple[StoredInstance, Deferred[Any]]]()
             try:
                 while todo or ahead:
-                    while todo and len(ahead) < _AHEAD:
+                    while todo and len(ahead) < (_AHEAD if todo[0].size <= SMALL else 1):
                         found = todo.popleft()
                         ahead.append((found, Deferred.fromCoroutine(self._open(found, plan.options(found)))))
                     found, opening = ahead.popleft()

@@ -1,7 +1,8 @@
 """Media types: Accept and Content-Type as clients write them, and the choice of what to answer with (PS3.18 8.7).
 
-Lenient: parameters quoted or not, a missing `type` on multipart/related, several `transfer-syntax` parameters in one range,
-percent-encoded as in a URL, unknown ranges skipped. No choice of transfer syntax for particular pixel data here: only what the client listed.
+Lenient: parameters quoted or not, a missing `type` on multipart/related, several `transfer-syntax` parameters in one range, all
+of it percent-encoded as in a URL, unknown ranges skipped. No choice of transfer syntax for particular pixel data here: only
+what the client listed.
 """
 
 import re

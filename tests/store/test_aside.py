@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from dicomd.model.content import FileRange
 from dicomd.model.status import MalformedDataset, TooLarge
-from dicomd.store.aside import LARGE, aside, inflated
+from dicomd.store.aside import LARGE, aside, collected, inflated
 
 
 class AsideTests(SynchronousTestCase):
@@ -34,6 +34,14 @@ class AsideTests(SynchronousTestCase):
             self.assertEqual(file.read()[10:LARGE], data[10:LARGE])
         del part
         self.assertRaises(OSError, os.fstat, number)
+
+    def test_collected(self) -> None:
+        """Chunks come together in memory, or in a file when they are many."""
+        self.assertEqual(collected([b"ab", b"", b"c"], self.beside), b"abc")
+        chunks = [os.urandom(300_000) for _ in range(5)]
+        piece = collected(chunks, self.beside)
+        assert isinstance(piece, FileRange)
+        self.assertEqual((Path(piece.path).read_bytes(), piece.length), (b"".join(chunks), 1_500_000))
 
     def test_no_folder(self) -> None:
         """A study may be deleted meanwhile."""

@@ -8,8 +8,9 @@ from typing import Any
 from lxml import etree
 from pydicom import dcmread
 
+from dicomd.services.cache import StudyCache
 from dicomd.web.routes import Route
-from dicomd.web.wado_metadata import WadoMetadata
+from dicomd.web.wado_metadata import WadoMetadata, replaced
 from tests.archive import ArchiveCase, edited, parts
 from tests.web.harness import Answer, Connection, encode
 
@@ -109,6 +110,43 @@ class JsonTests(MetadataCase):
         self.assertEqual(self.get(path, "image/jpeg").status, 406)
         mixed = "application/dicom+json, multipart/related; type=application/octet-stream; transfer-syntax=*"
         self.assertEqual(self.get(path, mixed).status, 200)
+
+
+class LargeTests(MetadataCase):
+    def check(self, accept: str, *headers: tuple[str, str]) -> None:
+        """The same answer whether it is put together at once or piece by piece."""
+        path = f"/studies/{STUDY}/metadata"
+        at_once = self.get(path, accept, list(headers))
+        self.metadata.large, self.metadata._cache = 0, StudyCache(1 << 20)
+        answer = self.get(path, accept, list(headers))
+        self.metadata.large, self.metadata._cache = 1 << 20, StudyCache(1 << 20)
+        if ("Accept-Encoding", "gzip") in headers:
+            self.assertEqual(gzip.decompress(answer.body), gzip.decompress(at_once.body))
+        elif accept == XML:
+            self.assertEqual([content for _, content in parts(answer)], [content for _, content in parts(at_once)])
+        else:
+            self.assertEqual(answer.body, at_once.body)
+        self.assertEqual(answer.headers["content-length"], str(len(answer.body)))
+
+    def test_forms(self) -> None:
+        """JSON, compressed or not, and XML."""
+        self.check(JSON)
+        self.check(JSON, ("Accept-Encoding", "gzip"))
+        self.check(XML)
+
+    def test_from_a_file(self) -> None:
+        """What does not stay in memory."""
+        for number in range(4, 10):
+            self.put(number, SERIES, ImageComments="x" * 250_000)
+        self.check(JSON)
+        self.assertGreater(len(self.get(f"/studies/{STUDY}/metadata", JSON).body), 1 << 20)
+
+    def test_wherever_it_is_cut(self) -> None:
+        """What stands for the service's URL is found in every place."""
+        text = b"@@BASE@@/a@@BASE@@@@BASE@@@BASE@@@@@BASE@@"
+        for size in range(1, len(text)):
+            pieces = [text[start : start + size] for start in range(0, len(text), size)]
+            self.assertEqual(b"".join(replaced(pieces, b"B")), text.replace(b"@@BASE@@", b"B"))
 
 
 class XmlTests(MetadataCase):
