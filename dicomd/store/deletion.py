@@ -11,8 +11,7 @@ from attrs import field, frozen
 from sqlalchemy import Connection, delete, insert, select
 
 from ..model.identifiers import InstanceKey
-from . import dialect, schema
-from . import instances as rows
+from . import dialect, hierarchy, schema
 from .files import Folder
 from .header import Header
 from .incoming import read_file
@@ -116,15 +115,15 @@ def _tidy(connection: Connection, study_instance_uid: str, left: Sequence[Header
     kept = connection.execute(of_study).all()
     if not kept:
         connection.execute(delete(studies).where(studies.c.id == study_row))
-        rows.forget_patients(connection)
+        hierarchy.forget_patients(connection)
         return
     assert study_row is not None
     if left:
-        rows.set_attributes(connection, studies, study_row, merged(left))
+        hierarchy.set_attributes(connection, studies, study_row, merged(left))
     for row, uid in kept:
         if of_series := [header for header in left if header.series_instance_uid == uid]:
-            rows.set_attributes(connection, series, row, merged(of_series))
-    rows.recount(connection, study_row)
+            hierarchy.set_attributes(connection, series, row, merged(of_series))
+    hierarchy.recount(connection, study_row)
 
 
 def merged(headers: Iterable[Header]) -> Mapping[str, Any]:
