@@ -126,13 +126,30 @@ class BruteForce:
         series.files.append(file)
         self.files.append(file)
 
-    def find(self, level: str, keys: Keys) -> list[str]:
-        """The UIDs of the entities with an instance that satisfies all keys, in the documented order."""
+    def find(self, level: str, keys: Keys, order: Sequence[str] = ()) -> list[str]:
+        """The UIDs of the entities with an instance that satisfies all keys, in the documented order, `order` before it."""
         unique = {"STUDY": "StudyInstanceUID", "SERIES": "SeriesInstanceUID", "IMAGE": "SOPInstanceUID"}[level]
         chosen = [file for file in self.files if satisfies(file, keys)]
         chosen.sort(key=_place)
         chosen.sort(key=_age, reverse=True)
-        return list(dict.fromkeys(str(file.dataset[unique].value) for file in chosen))
+        found = {str(file.dataset[unique].value): file for file in reversed(chosen)}
+        uids = list(reversed(found))
+        for name in reversed(order):
+            uids.sort(key=lambda uid: _rank(found[uid], name.lstrip("-")), reverse=name.startswith("-"))
+        return uids
+
+
+def _rank(file: File, keyword: str) -> tuple[bool, Any]:
+    """Without a value first; numbers as numbers, dates and times as they are written today."""
+    values = file.values(keyword)
+    if vr_of(keyword) in ("IS", "US"):
+        try:
+            return True, int(float(values[0]))
+        except (ValueError, IndexError):
+            return False, 0
+    mark = {"DA": ".", "TM": ":"}.get(vr_of(keyword), "")
+    text = "\\".join(str(value) for value in values)
+    return bool(values), text.replace(mark, "") if mark else text
 
 
 def _age(file: File) -> tuple[str, str]:

@@ -24,6 +24,12 @@ COLUMNS = (
     "PerformedProcedureStepStartDate PerformedProcedureStepStartTime RequestAttributesSequence.ScheduledProcedureStepID "
     "RequestAttributesSequence.RequestedProcedureID SOPInstanceUID SOPClassUID InstanceNumber Rows Columns NumberOfFrames"
 ).split()
+ORDERED = {
+    "STUDY": "PatientName PatientID PatientBirthDate PatientSex StudyDate StudyTime AccessionNumber StudyID StudyDescription "
+    "StudyInstanceUID ReferringPhysicianName NumberOfStudyRelatedInstances NumberOfStudyRelatedSeries",
+    "SERIES": "Modality SeriesNumber SeriesDescription BodyPartExamined NumberOfSeriesRelatedInstances",
+    "IMAGE": "SOPClassUID InstanceNumber Rows Columns NumberOfFrames",
+}
 OTHERS = (
     "SliceThickness Manufacturer ImageType PatientWeight StationName ProtocolName KVP ContentDate ContentTime PixelSpacing "
     "PhotometricInterpretation FrameOfReferenceUID PatientAge InstitutionName OperatorsName PatientPosition"
@@ -90,6 +96,17 @@ def queries(draw: Any, keywords: list[str]) -> tuple[str, dict[str, str]]:
     return draw(st.sampled_from(list(RESOURCES))), {keyword: draw(key(keyword)) for keyword in chosen}
 
 
+@st.composite
+def orders(draw: Any) -> tuple[str, dict[str, str], list[str]]:
+    """A level, at most one key, and up to three attributes of the level or above to order by."""
+    level = draw(st.sampled_from(list(ORDERED)))
+    names = [name for at in list(ORDERED)[: list(ORDERED).index(level) + 1] for name in ORDERED[at].split()]
+    chosen = draw(st.lists(st.sampled_from(names), min_size=1, max_size=3, unique=True))
+    order = [draw(st.sampled_from(["", "-"])) + name for name in chosen]
+    keyword = draw(st.sampled_from(["", "Modality", "PatientID", "PatientName", "SliceThickness"]))
+    return level, {keyword: draw(key(keyword))} if keyword else {}, order
+
+
 def identifier(level: str, keys: dict[str, str]) -> Attributes:
     """The same query for C-FIND."""
     found: Attributes = {"00080052": attribute("CS", level), **{tag(unique): attribute("UI") for unique in found_by.values()}}
@@ -140,6 +157,17 @@ class ParityTests(RealFiles.Case):
     def test_keys_of_the_tables(self, query: tuple[str, dict[str, str]]) -> None:
         """Keys of the standard's tables."""
         self.check(*query)
+
+    @thorough(100)
+    @given(orders(), st.integers(1, 40))
+    def test_order(self, query: tuple[str, dict[str, str], list[str]], limit: int) -> None:
+        """Answers in the order asked for, all at once and page by page."""
+        level, keys, order = query
+        expected, asked = self.files.brute.find(level, keys, order), {**keys, "orderby": ",".join(order)}
+        self.assertEqual(self.by_web(level, asked), expected)
+        for offset in range(0, min(len(expected), 3 * limit), limit):
+            page = self.by_web(level, {**asked, "limit": str(limit), "offset": str(offset)})
+            self.assertEqual(page, expected[offset : offset + limit])
 
     @thorough(50)
     @given(queries(COLUMNS + OTHERS * 2))

@@ -17,6 +17,8 @@ from .key_values import check_order, read_match, refuse
 from .keys import Level
 from .kinds import Dates, FuzzyName, Interval, Times, Universal
 from .matching import ANY, REQUIRED, Items, Key, Path, matches
+from .order import PARAMETER as ORDER
+from .order import Sorting, read_order
 from .status import InvalidRequest
 
 __all__ = [
@@ -77,6 +79,7 @@ class Query:
     `fields` are the attributes asked for, keys and include fields alike. `timezone`: dates and times of the keys are on this
     clock (minutes east of UTC), and so are those of the answer. `limit` None: as many as the server allows. `warnings`: texts
     for the client. `unknown`: required keys, which an entity of the archive without a value matches (PS3.4 C.2.2.1.2).
+    `order`: what comes before the documented order.
     """
 
     level: Level | None = None
@@ -89,6 +92,7 @@ class Query:
     timezone: int | None = None
     warnings: tuple[str, ...] = ()
     unknown: frozenset[Path] = REQUIRED
+    order: tuple[Sorting, ...] = ()
 
 
 def match_all(query: Query, attributes: Attributes, *, unknown: frozenset[Path] = ANY) -> bool:
@@ -115,18 +119,20 @@ def from_parameters(
 
     InvalidRequest names the parameter and the value that is malformed. Names that are no attribute end up in `warnings`.
     """
-    reader = _Parameters()
+    reader = _Parameters(level)
     for tag, uid in (fixed or {}).items():
         reader.key((tag,), keyword_of(tag), uid)
     for name, value in pairs:
         reader.take(name, value)
-    return reader.query(level)
+    return reader.query()
 
 
 class _Parameters:
     """Collects the parameters; keys can be read only after the options among them are known."""
 
-    def __init__(self) -> None:
+    def __init__(self, level: Level | None) -> None:
+        self.level = level
+        self.order: tuple[Sorting, ...] = ()
         self.given: dict[Path, tuple[str, str]] = {}
         self.fields: dict[str, Any] = {}
         self.options: dict[str, bool] = {"fuzzymatching": False, "emptyvaluematching": False, "multiplevaluematching": False}
@@ -138,6 +144,8 @@ class _Parameters:
     def take(self, name: str, value: str) -> None:
         if name == "includefield":
             self.include(value)
+        elif name == ORDER and self.level is not None:
+            self.order += read_order(value, self.level)
         elif name in ("limit", "offset"):
             self.numbers[name] = _unsigned(name, value)
         elif name in self.options:
@@ -181,7 +189,7 @@ class _Parameters:
             at = at[tag]
         at[path[-1]] = None
 
-    def query(self, level: Level | None) -> Query:
+    def query(self) -> Query:
         creators = {
             path[0]: value
             for path, (_, value) in self.given.items()
@@ -205,7 +213,7 @@ class _Parameters:
             self.fields.pop(block, None)
         keys = tree.keys()
         return Query(
-            level=level,
+            level=self.level,
             keys=keys,
             fields=self.fields,
             all_fields=self.all_fields,
@@ -214,6 +222,7 @@ class _Parameters:
             offset=self.numbers.get("offset", 0),
             timezone=self.timezone,
             warnings=(*self.warnings, *_fuzzy_warnings(keys)),
+            order=self.order,
         )
 
     def has_block(self, creator: str) -> bool:

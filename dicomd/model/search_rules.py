@@ -8,7 +8,9 @@ from .kinds import MOST_WILDCARDS
 RULES: tuple[tuple[str, str], ...] = (
     (
         "Order",
-        "Newest study first (date, then time, descending), then UID; series by number; instances by number; patients by ID.",
+        "Newest study first (date, then time, descending), then UID; series by number; instances by number; patients by ID. "
+        "On the web, orderby=StudyDate,-PatientName (an extension) puts other attributes before that: those kept in columns, "
+        "single-valued, of the level or above, - for descending, without a value first; any other is refused.",
     ),
     (
         "Text",
@@ -32,9 +34,10 @@ RULES: tuple[tuple[str, str], ...] = (
     ),
     (
         "Dates and times",
-        "By meaning, in ranges with both ends. A less precise upper bound includes the period it names: -10 ends at "
-        "10:59:59.999999. Date and time ranges of one form are one interval: always on the web, by DIMSE when "
-        "negotiated.",
+        "By meaning, in ranges with both ends. A single value is the instant at which the period it names begins, since "
+        "single values match exactly (PS3.4 C.2.2.2.1): all of a year is the range 2025-2025. A less precise upper bound "
+        "includes the period it names: -10 ends at 10:59:59.999999. Date and time ranges of one form are one interval: "
+        "always on the web, by DIMSE when negotiated.",
     ),
     (
         "Time zone",

@@ -25,7 +25,8 @@ class Plan:
     """How a query is answered: `terms` in SQL; `residual` keys by the reference matcher.
 
     `of_instances`: a residual key is about something that only instances have, so instances are looked through.
-    `is_narrow`: an indexed key leaves few rows. `must_have`: tags that the metadata of a match cannot lack.
+    `is_narrow`: an indexed key leaves few rows. `must_have`: tags that the metadata of a match cannot lack. `order`: columns,
+    descending or not, that come before the documented order.
     """
 
     level: Level
@@ -36,6 +37,7 @@ class Plan:
     must_have: tuple[str, ...]
     shape: Any
     values: tuple[Any, ...]
+    order: tuple[tuple[Place, bool], ...] = ()
 
 
 def plan(query: Query) -> Plan:
@@ -54,7 +56,8 @@ def plan(query: Query) -> Plan:
     values = tuple(value for _, term in terms for value in term.all_values())
     narrow = any(place.unique and _is_equality(term) for place, term in terms)
     must_have = tuple(key.tag for key in residual if _is_told_by_metadata(key))
-    return Plan(query.level, tuple(terms), tuple(residual), below, narrow, must_have, shape, values)
+    order = tuple((PLACES[(key.tag,)], key.descending) for key in query.order)
+    return Plan(query.level, tuple(terms), tuple(residual), below, narrow, must_have, shape, values, order)
 
 
 def _is_told_by_metadata(key: Key) -> bool:

@@ -123,7 +123,7 @@ _statements: dict[Any, Statement] = {}
 
 def _statement(kind: str, plan: Plan, make: Any, *details: Any) -> Statement:
     """The compiled statement for a shape of query."""
-    shape = (kind, plan.level, plan.shape, *details)
+    shape = (kind, plan.level, plan.shape, plan.order, *details)
     statement = _statements.get(shape)
     if statement is None:
         if len(_statements) >= _MOST_SHAPES:
@@ -145,7 +145,8 @@ def page(connection: Connection, plan: Plan, shown: Shown, limit: int, offset: i
 
 def ids(connection: Connection, plan: Plan, limit: int = -1, offset: int = 0) -> "array[int]":
     """The row ids of what is found, in order; all of them without a limit."""
-    if offset > _FAR and limit >= 0 and plan.level > Level.STUDY and all(place.level <= Level.STUDY for place, _ in plan.terms):
+    far = offset > _FAR and limit >= 0 and plan.level > Level.STUDY and not plan.order
+    if far and all(place.level <= Level.STUDY for place, _ in plan.terms):
         return _far_ids(connection, plan, limit, offset)
     statement = _statement("ids", plan, _ids)
     return array("q", [row for (row,) in statement.run(connection, _values(plan, limit, offset))])
@@ -230,13 +231,22 @@ def _shown(level: Level, shown: Shown) -> tuple[Any, ...]:
 
 def _page(plan: Plan, shown: Shown) -> Statement:
     chosen = select(*_shown(plan.level, shown)).select_from(_FROM[plan.level]).where(*_where(plan, plan.level))
-    return Statement(_paged(chosen.order_by(*_ORDERS[plan.level])))
+    return Statement(_paged(chosen.order_by(*_ordered(plan))))
+
+
+def _ordered(plan: Plan) -> tuple[Any, ...]:
+    """What was asked for; among equals the documented order."""
+    asked: dict[str, Any] = {}
+    for place, descending in plan.order:
+        column = place.column(_table(place, plan.level))
+        asked.setdefault(place.name, column.desc() if descending else column)
+    return (*asked.values(), *_ORDERS[plan.level])
 
 
 def _ids(plan: Plan) -> Statement:
     """Studies are the outer loop, so that their index gives the order and the first page ends the work."""
     chosen = select(TABLES[plan.level].c.id).select_from(_FROM[plan.level]).where(*_where(plan, plan.level))
-    return Statement(_paged(chosen.order_by(*_ORDERS[plan.level])), as_joined=not plan.is_narrow)
+    return Statement(_paged(chosen.order_by(*_ordered(plan))), as_joined=not plan.is_narrow)
 
 
 def _sizes(plan: Plan) -> Statement:
@@ -277,7 +287,7 @@ def _count_above(plan: Plan) -> Statement:
 def _candidates(plan: Plan) -> Statement:
     source = _EVERYTHING if plan.level is Level.PATIENT else _FROM[Level.IMAGE]
     chosen = select(TABLES[plan.level].c.id, instances.c.id).select_from(source).where(*_where(plan, Level.IMAGE))
-    return Statement(chosen.order_by(*_ORDERS[plan.level], instances.c.id), as_joined=not plan.is_narrow)
+    return Statement(chosen.order_by(*_ordered(plan), instances.c.id), as_joined=not plan.is_narrow)
 
 
 def _where(plan: Plan, level: Level) -> list[ColumnElement[bool]]:

@@ -5,6 +5,7 @@ from typing import Any
 import orjson
 
 from ..model.keys import Level
+from ..model.order import PARAMETER as ORDER
 from ..model.query import from_parameters
 from ..services.query import Answer, Search
 from ..wire import media, native_model
@@ -26,6 +27,7 @@ PARAMETERS = (
     Parameter("multiplevaluematching", "Let a list of values match attributes that have all of them", "boolean"),
     Parameter("TimezoneOffsetFromUTC", "The clock of dates and times in keys and answers, such as +0100"),
 )
+_ORDER = Parameter(ORDER, "Own extension: attributes to order by, separated by commas, - for descending")
 # PS3.18 Table 10.6.1-2: resource, level, and the levels whose attributes are returned
 _RESOURCES = (
     ("/studies", _STUDY, (_STUDY,), "Search studies"),
@@ -53,7 +55,7 @@ class Qido:
                 summary,
                 service="search",
                 section="10.6",
-                parameters=PARAMETERS,
+                parameters=(*PARAMETERS, _ORDER),
                 produces=datasets.PRODUCES,
                 statuses=(200, 204, 400, 406, 503),
             )

@@ -179,6 +179,10 @@ class RefusalTests(QidoCase):
             ("SeriesNumber=one", "one"),
             ("TimezoneOffsetFromUTC=CET", "CET"),
             ("RequestAttributesSequence=x", "x"),
+            ("orderby=Nonsense", "Nonsense"),
+            ("orderby=StudyDate,-Modality", "Modality"),
+            ("orderby=ModalitiesInStudy", "ModalitiesInStudy"),
+            ("orderby=PatientComments", "PatientComments"),
         ):
             answer = self.get(f"/studies?{query}")
             self.assertEqual(answer.status, 400, query)
