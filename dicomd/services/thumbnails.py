@@ -18,8 +18,9 @@ from ..pixels.instance import SAMPLE_LIMIT
 from ..pixels.mosaic import is_tiled, mosaic
 from ..pixels.placeholder import placeholder
 from ..pixels.render import render
-from ..store import representatives
+from ..store import prepared, representatives
 from ..store.files import Folder
+from ..store.prepared import Prepared
 from ..store.representatives import Representative
 from ..store.thumbnail_files import ThumbnailFiles
 from ..workers import Workers
@@ -115,18 +116,25 @@ class Thumbnails:
             return data
         data = await self._workers.disk(self._files.get, name)
         if data is None:
-            data = await self._workers.pixels(make, found, frame, viewport, media_type, self.sample_limit)
+            ready = await self._workers.read(_prepared, found)
+            data = await self._workers.pixels(make, found, ready, frame, viewport, media_type, self.sample_limit)
             await self._workers.disk(self._files.put, name, data)
         self._kept.put(study, name, data, len(data), self._kept.now)
         return data
 
 
-def make(found: Representative, frame: int, viewport: Viewport, media_type: str, limit: int) -> bytes:
-    """The thumbnail of the first candidate that may be shown; for a worker."""
+def _prepared(connection: Any, found: Representative) -> list[Prepared | None]:
+    return [prepared.load_same(connection, stored) for stored in found.candidates]
+
+
+def make(
+    found: Representative, ready: Sequence[Prepared | None], frame: int, viewport: Viewport, media_type: str, limit: int
+) -> bytes:
+    """The thumbnail of the first candidate that may be shown; `ready`: what was prepared of each; for a worker."""
     picture = None
-    for stored in found.candidates:
+    for stored, made in zip(found.candidates, ready, strict=True):
         try:
-            subject = subjects.load(stored, limit)
+            subject = subjects.load(stored, limit, made)
             if _may_be_shown(subject):
                 picture = _picture(subject, frame, viewport)
                 break

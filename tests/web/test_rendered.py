@@ -298,7 +298,7 @@ class PreparedTests(RenderedCase):
         """What was prepared of an instance gives the same answer as its file, which is then read for its pixels only."""
         paths = [self.put_file(path) for path in self.FILES]
         paths += [self.put(pydicom_file(name).read_bytes()) for name in ("MR_small_RLE.dcm", "examples_palette.dcm")]
-        before = [self.get(f"{path}/rendered").body for path in paths]
+        before, small = ([self.get(f"{path}/{kind}").body for path in paths] for kind in ("rendered", "thumbnail"))
         for path in paths:
             _, study, _, series, _, instance = path.strip("/").split("/")
             stored = self.successResultOf(ensureDeferred(self.rendering.find(study, series, instance)))
@@ -306,6 +306,9 @@ class PreparedTests(RenderedCase):
         self.patch(opened_instances, "describe", None)
         self.rendering = Rendering(self.workers, self.archive.folder)
         self.assertEqual([self.get(f"{path}/rendered").body for path in paths], before)
+        files = ThumbnailFiles(str(self.root / "others"), 1 << 20)
+        self.thumbnails = Thumbnails(self.workers, self.archive.folder, files)
+        self.assertEqual([self.get(f"{path}/thumbnail").body for path in paths], small)
 
 
 class ThumbnailTests(RenderedCase):
