@@ -52,21 +52,24 @@ KEYS: dict[Path, str] = {**dict(_paths(REQUIREMENTS.values(), ())), **dict(_REFE
 
 @frozen
 class _Node:
-    """Where keys lie: a value of this VR, a code sequence, or a sequence with keys in its items."""
+    """Where keys lie (`path`: tags joined): a value of this VR, a code sequence, or a sequence with keys in its items."""
 
+    path: str
     vr: str
     is_code: bool
     rows: "dict[str, _Node]"
 
 
-def _tree(paths: Iterable[tuple[Path, str]]) -> dict[str, _Node]:
+def _tree(paths: Iterable[tuple[Path, str]], within: str = "") -> dict[str, _Node]:
     below: dict[str, list[tuple[Path, str]]] = {}
     for path, vr in paths:
         below.setdefault(path[0], []).append((path[1:], vr))
-    return {
-        tag: _Node(inner[0][1] if not inner[0][0] else "SQ", inner == [((CODE_VALUE,), "SH")], _tree(i for i in inner if i[0]))
-        for tag, inner in below.items()
-    }
+    return {tag: _node(within + tag, inner) for tag, inner in below.items()}
+
+
+def _node(path: str, inner: list[tuple[Path, str]]) -> _Node:
+    vr = inner[0][1] if not inner[0][0] else "SQ"
+    return _Node(path, vr, inner == [((CODE_VALUE,), "SH")], _tree((row for row in inner if row[0]), path))
 
 
 _TREE = _tree(KEYS.items())
@@ -75,20 +78,23 @@ _TREE = _tree(KEYS.items())
 def key_values(attributes: Attributes) -> set[tuple[str, str]]:
     """Path (tags joined) and value of everything that the index keeps of an item."""
     found: set[tuple[str, str]] = set()
-    _gather(attributes, _TREE, "", offset_of(attributes), found)
+    _gather(attributes, _TREE, offset_of(attributes), found)
     return found
 
 
-def _gather(attributes: Attributes, tree: dict[str, _Node], within: str, offset: int | None, found: set[tuple[str, str]]) -> None:
-    for tag, node in tree.items():
-        element = attributes.get(tag)
-        for value in (element.get("Value") or ()) if element else ():
+def _gather(attributes: Attributes, tree: dict[str, _Node], offset: int | None, found: set[tuple[str, str]]) -> None:
+    for tag, element in attributes.items():
+        node = tree.get(tag)
+        if node is None or not (content := element.get("Value")):
+            continue
+        for value in content:
             if not node.rows:
-                found.update((within + tag + suffix, form) for suffix, form in _forms(node.vr, value, offset))
+                for suffix, form in _forms(node.vr, value, offset):
+                    found.add((node.path + suffix, form))
             elif isinstance(value, dict):
-                _gather(value, node.rows, within + tag, offset, found)
+                _gather(value, node.rows, offset, found)
                 if node.is_code and (code := text(value, CODE_VALUE)):
-                    found.add((within + tag + PAIR, f"{code}\\{text(value, CODE_SCHEME)}"))
+                    found.add((node.path + PAIR, f"{code}\\{text(value, CODE_SCHEME)}"))
 
 
 def _forms(vr: str, value: Any, offset: int | None) -> Iterable[tuple[str, str]]:
@@ -107,6 +113,7 @@ def _names(groups: names.Groups) -> Iterable[tuple[str, str]]:
     return present if len(present) < 2 else [*present, (GROUPS, "=".join(groups))]
 
 
+@lru_cache(4096)
 def _dates(value: str) -> Iterable[tuple[str, str]]:
     try:
         return [("", times.read_date(value))]

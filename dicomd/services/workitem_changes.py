@@ -66,9 +66,14 @@ class Moment:
         return attribute("DT", _written(self.seconds))
 
 
-@lru_cache(16)
 def _written(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y%m%d%H%M%S.%f+0000")
+    whole, micros = divmod(round(seconds * 1e6), 1_000_000)
+    return f"{_second(whole)}.{micros:06d}+0000"
+
+
+@lru_cache(16)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y%m%d%H%M%S")
 
 
 def need(connection: Any, uid: str) -> Workitem:
@@ -96,7 +101,7 @@ def _settle(verdict: Verdict, key: Key = Key.RIGHT) -> Status:
     raise ServiceError(_COMMENTS[verdict.status], verdict.status)
 
 
-def _tell(connection: Any, moment: Moment, found: Iterable[Event], recipients: Sequence[int]) -> None:
+def _tell(connection: Any, moment: Moment, found: Iterable[Event], recipients: tuple[int, ...]) -> None:
     if not recipients:
         return
     reports = [event_reports.record(connection, event, recipients) for event in found]
@@ -242,7 +247,7 @@ def subscribe(connection: Any, uid: str, ae_title: str, lock: bool, moment: Mome
     item = need(connection, uid)
     number = _subscriber(connection, ae_title, moment)
     subscriptions.subscribe(connection, item.id, number, Kind.locking(lock))
-    _tell(connection, moment, [events.state_report(uid, item.attributes)], [number])
+    _tell(connection, moment, [events.state_report(uid, item.attributes)], (number,))
 
 
 def unsubscribe(connection: Any, uid: str, ae_title: str) -> None:
@@ -293,28 +298,28 @@ def catch_up(connection: Any, number: int, moment: Moment, most: int) -> bool:
         if match_all(workitem_filters.read(entry.text), item.attributes):
             subscriptions.subscribe(connection, candidate, number, entry.kind)
             if entry.kind is Kind.WITH_LOCK:
-                _tell(connection, moment, [events.state_report(item.sop_instance_uid, item.attributes)], [number])
+                _tell(connection, moment, [events.state_report(item.sop_instance_uid, item.attributes)], (number,))
     return more or further
 
 
 def _tell_states(connection: Any, moment: Moment, numbers: Iterable[int], subscriber: int) -> None:
     found = (workitems.find_by_id(connection, number) for number in numbers)
     reports = [events.state_report(item.sop_instance_uid, item.attributes) for item in found if item is not None]
-    _tell(connection, moment, reports, [subscriber])
+    _tell(connection, moment, reports, (subscriber,))
 
 
-def _subscribe_matching(connection: Any, item: Workitem) -> list[int]:
+def _subscribe_matching(connection: Any, item: Workitem) -> tuple[int, ...]:
     """Subscribe those whose filter the item matches and who are not subscribed yet; the answer are these."""
     entries = subscriptions.filters(connection)
     if not entries:
-        return []
+        return ()
     present, joined = subscriptions.kinds(connection, item.id), list[int]()
     matched = {text: match_all(workitem_filters.read(text), item.attributes) for text in {entry.text for entry in entries}}
     for entry in entries:
         if matched[entry.text] and entry.subscriber not in present and entry.subscriber not in joined:
             subscriptions.subscribe(connection, item.id, entry.subscriber, entry.kind)
             joined.append(entry.subscriber)
-    return sorted(joined)
+    return tuple(sorted(joined))
 
 
 def report_restart(connection: Any, fallback_ae_titles: Sequence[str], moment: Moment) -> None:
@@ -322,4 +327,4 @@ def report_restart(connection: Any, fallback_ae_titles: Sequence[str], moment: M
     present = subscriptions.subscribed(connection)
     others = [_subscriber(connection, ae_title, moment) for ae_title in fallback_ae_titles]
     event = events.status_change(cold_subscriptions=not present, cold_items=not workitems.any_held(connection))
-    _tell(connection, moment, [event], sorted({*present, *others}))
+    _tell(connection, moment, [event], tuple(sorted({*present, *others})))

@@ -147,6 +147,13 @@ def values_of(listed: Any) -> Any:
     return select(each.c.value)
 
 
+def pairs_of(listed: Any) -> Any:
+    """The rows of a JSON array of pairs: many rows are one parameter, and one step of the database."""
+    each = func.json_each(listed).table_valued("value")
+    first, second = (func.json_extract(each.c.value, literal_column(f"'$[{place}]'")) for place in (0, 1))
+    return select(first.label("first"), second.label("second")).subquery()
+
+
 def trigrams(column: str, part: Any) -> Any:
     """A query of the rows of studies with a name that contains `part`, which has three characters at least."""
     quote: Any = literal_column("'\"'")

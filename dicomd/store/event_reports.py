@@ -5,6 +5,7 @@ says how far it has come.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 
 import orjson
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
@@ -26,15 +27,20 @@ _remove = Statement(delete(event_reports).where(event_reports.c.id == bindparam(
 _COLUMNS = (event_reports.c.id, event_reports.c.sop_instance_uid, event_reports.c.type, event_reports.c.information)
 
 
-def record(connection: Connection, event: Event, recipients: Sequence[int]) -> Report:
+def record(connection: Connection, event: Event, recipients: tuple[int, ...]) -> Report:
     """Keep an event for its recipients."""
     values = {
         "uid": event.sop_instance_uid,
         "type": int(event.type),
         "information": orjson.dumps(event.information),
-        "recipients": ",".join(map(str, recipients)),
+        "recipients": _joined(recipients),
     }
-    return Report(int(_insert.run(connection, values).lastrowid), event, tuple(recipients))
+    return Report(int(_insert.run(connection, values).lastrowid), event, recipients)
+
+
+@lru_cache(64)
+def _joined(recipients: tuple[int, ...]) -> str:
+    return ",".join(map(str, recipients))
 
 
 def waiting(connection: Connection) -> list[tuple[int, tuple[int, ...]]]:

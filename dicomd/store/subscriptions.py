@@ -5,6 +5,7 @@ ten items and for a million; rows of single items are exceptions from it (also `
 ranges that cover an item the oldest decides, because subscribing again leaves existing subscriptions as they are.
 """
 
+from bisect import bisect_right
 from enum import IntEnum
 
 from attrs import frozen
@@ -58,6 +59,9 @@ class Filter:
     announce_to: int
 
 
+# Stretches of items whose global subscribers are remembered.
+_MOST_COVERINGS = 64
+
 _of_item = Statement(
     select(subscriptions.c.subscriber, subscriptions.c.kind).where(subscriptions.c.workitem == bindparam("workitem"))
 )
@@ -94,14 +98,17 @@ def subscribed(connection: Connection) -> list[int]:
 
 def kinds(connection: Connection, workitem: int) -> dict[int, Kind]:
     """How each subscriber is subscribed to the item; those that are not are left out."""
-    found = {entry.subscriber: entry.kind for entry in ranges(connection) if entry.covers(workitem)}
-    found.update(_of_item.run(connection, {"workitem": workitem}).fetchall())
-    return {number: Kind(kind) for number, kind in found.items() if kind}
+    found = _covering(connection, workitem).kinds.copy()
+    for number, kind in _of_item.run(connection, {"workitem": workitem}).fetchall():
+        found[number] = Kind(kind)
+    return {number: kind for number, kind in found.items() if kind}
 
 
-def recipients(connection: Connection, workitem: int) -> list[int]:
-    """Who is told of what happens to the item."""
-    return sorted(kinds(connection, workitem))
+def recipients(connection: Connection, workitem: int) -> tuple[int, ...]:
+    """Who is told of what happens to the item; one object for all items that only the same global subscriptions cover."""
+    if _of_item.run(connection, {"workitem": workitem}).fetchone() is None:
+        return _covering(connection, workitem).numbers
+    return tuple(sorted(kinds(connection, workitem)))
 
 
 def subscribe(connection: Connection, workitem: int, number: int, kind: Kind) -> None:
@@ -146,8 +153,34 @@ def ranges(connection: Connection) -> list[Range]:
     return found
 
 
+@frozen
+class _Covering:
+    """Who is subscribed by ranges: how, and in ascending order."""
+
+    kinds: dict[int, Kind]
+    numbers: tuple[int, ...]
+
+
+def _covering(connection: Connection, workitem: int) -> _Covering:
+    """The global subscriptions of an item; found once for all the items between two ends of ranges."""
+    remembered = known(connection)
+    if "covering" not in remembered:
+        begins = {entry.first for entry in ranges(connection)}
+        remembered["covering"] = sorted(begins | {entry.last + 1 for entry in ranges(connection) if entry.last is not None}), {}
+    bounds, found = remembered["covering"]
+    place = bisect_right(bounds, workitem)
+    if place not in found:
+        if len(found) >= _MOST_COVERINGS:
+            found.clear()
+        covering = {entry.subscriber: entry.kind for entry in ranges(connection) if entry.covers(workitem)}
+        found[place] = _Covering(covering, tuple(sorted(covering)))
+    covering_of_item: _Covering = found[place]
+    return covering_of_item
+
+
 def _changed(connection: Connection) -> None:
     known(connection).pop("global_subscriptions", None)
+    known(connection).pop("covering", None)
 
 
 def last_workitem(connection: Connection) -> int:

@@ -3,16 +3,16 @@
 The attributes of an item are one DICOM JSON object; its keys are rows of their own. The Transaction UID is never among either.
 """
 
-from collections.abc import Iterable
+from collections.abc import Set
 
 import orjson
 from attrs import frozen
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, tuple_, update
 
 from ..model.attributes import Attributes
 from ..model.steps import State
 from ..model.workitem_keys import key_values, start
-from .dialect import Statement
+from .dialect import Statement, pairs_of
 from .schema import deleted_workitems, workitem_attributes, workitem_keys, workitems
 
 
@@ -51,23 +51,21 @@ _set_attributes = Statement(
     .where(workitem_attributes.c.workitem == bindparam("number"))
     .values(attributes=bindparam("attributes"))
 )
-_put_key = Statement(
-    insert(workitem_keys).values(
-        path=bindparam("path"),
-        value=bindparam("value"),
-        start=bindparam("start"),
-        workitem=bindparam("number"),
-        state=bindparam("state"),
+# All keys that something happens to are one parameter.
+_pairs = pairs_of(bindparam("keys"))
+_put_keys = Statement(
+    insert(workitem_keys).from_select(
+        ["path", "value", "start", "workitem", "state"],
+        select(_pairs.c.first, _pairs.c.second, bindparam("start"), bindparam("number"), bindparam("state")),
     )
 )
-_this_key = (
-    (workitem_keys.c.path == bindparam("path"))
-    & (workitem_keys.c.value == bindparam("value"))
+_these_keys = (
+    tuple_(workitem_keys.c.path, workitem_keys.c.value).in_(select(_pairs.c.first, _pairs.c.second))
     & (workitem_keys.c.start == bindparam("start"))
     & (workitem_keys.c.workitem == bindparam("number"))
 )
-_drop_key = Statement(delete(workitem_keys).where(_this_key))
-_set_key = Statement(update(workitem_keys).where(_this_key).values(state=bindparam("state")))
+_drop_keys = Statement(delete(workitem_keys).where(_these_keys))
+_set_keys = Statement(update(workitem_keys).where(_these_keys).values(state=bindparam("state")))
 _uncover = Statement(delete(deleted_workitems).where(deleted_workitems.c.sop_instance_uid == bindparam("uid")))
 _was_deleted = Statement(select(deleted_workitems.c.deleted_at).where(deleted_workitems.c.sop_instance_uid == bindparam("uid")))
 
@@ -101,7 +99,7 @@ def add(connection: Connection, uid: str, attributes: Attributes) -> Workitem:
     values = {"uid": uid, "state": str(State.SCHEDULED), "start": at}
     number = int(_insert.run(connection, values).lastrowid)
     _put_attributes.run(connection, {"number": number, "attributes": _json(attributes)})
-    _put_key.run_many(connection, _key_rows(number, at, State.SCHEDULED, key_values(attributes)))
+    _on_keys(connection, _put_keys, number, at, State.SCHEDULED, key_values(attributes))
     _uncover.run(connection, {"uid": uid})
     return Workitem(number, uid, State.SCHEDULED, "", attributes)
 
@@ -114,10 +112,10 @@ def save(connection: Connection, before: Workitem, after: Workitem, final_at: in
     _set_attributes.run(connection, {"number": number, "attributes": _json(after.attributes)})
     moved = at != was_at
     same, old, new = _differences(before.attributes, after.attributes)
-    _drop_key.run_many(connection, _key_rows(number, was_at, before.state, old | same if moved else old - new))
-    _put_key.run_many(connection, _key_rows(number, at, after.state, new | same if moved else new - old))
+    _on_keys(connection, _drop_keys, number, was_at, before.state, old | same if moved else old - new)
+    _on_keys(connection, _put_keys, number, at, after.state, new | same if moved else new - old)
     if before.state is not after.state and not moved:
-        _set_key.run_many(connection, _key_rows(number, at, after.state, same | (old & new)))
+        _on_keys(connection, _set_keys, number, at, after.state, same | (old & new))
 
 
 def _differences(
@@ -133,8 +131,7 @@ def _differences(
 
 def remove(connection: Connection, item: Workitem, now: int) -> None:
     """Delete an item and remember that it was held; who is subscribed to it is not looked at here."""
-    keys = key_values(item.attributes)
-    _drop_key.run_many(connection, _key_rows(item.id, start(item.attributes), item.state, keys))
+    _on_keys(connection, _drop_keys, item.id, start(item.attributes), item.state, key_values(item.attributes))
     connection.execute(delete(workitem_attributes).where(workitem_attributes.c.workitem == item.id))
     connection.execute(delete(workitems).where(workitems.c.id == item.id))
     connection.execute(insert(deleted_workitems).values(sop_instance_uid=item.sop_instance_uid, deleted_at=now))
@@ -160,6 +157,9 @@ def _json(attributes: Attributes) -> bytes:
     return orjson.dumps(attributes, option=orjson.OPT_SORT_KEYS)
 
 
-def _key_rows(number: int, at: str, state: State, keys: Iterable[tuple[str, str]]) -> list[dict[str, str | int]]:
-    shared: dict[str, str | int] = {"number": number, "start": at, "state": str(state)}
-    return [{"path": path, "value": value, **shared} for path, value in keys]
+def _on_keys(
+    connection: Connection, statement: Statement, number: int, at: str, state: State, keys: Set[tuple[str, str]]
+) -> None:
+    if keys:
+        listed = orjson.dumps(list(keys)).decode()
+        statement.run(connection, {"keys": listed, "number": number, "start": at, "state": str(state)})
