@@ -6,6 +6,7 @@ status of PS3.7 Annex C that names the attributes.
 """
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from attrs import define, field
@@ -90,12 +91,11 @@ def _complete(attributes: Attributes, rows: Mapping[str, Requirement], operation
     """A copy in which every row of the table is kept, down to the items of its sequences."""
     result = dict(attributes)
     for row in rows.values():
-        scu, scp = getattr(row, operation)
-        present = row.tag in attributes
-        if not _presence(row, scu, present, operation, rows is REQUIREMENTS, result, findings):
-            continue
-        element = result[row.tag]
-        if is_empty(element):
+        scu, scp = row.create if operation == "create" else row.update
+        element = attributes.get(row.tag)
+        if element is None or scu == "NA":
+            _presence(row, scu, operation, rows is REQUIREMENTS, result, findings)
+        elif is_empty(element):
             _emptiness(row, scu, scp, operation, result, findings)
         elif scp.endswith("e"):
             findings.invalid.append(row.tag)
@@ -104,24 +104,20 @@ def _complete(attributes: Attributes, rows: Mapping[str, Requirement], operation
     return result
 
 
-def _presence(
-    row: Requirement, scu: str, present: bool, operation: str, top: bool, result: Attributes, findings: _Findings
-) -> bool:
-    """Whether there is something to look at; notes what is missing or may not be there, fills in what may be empty."""
+def _presence(row: Requirement, scu: str, operation: str, top: bool, result: Attributes, findings: _Findings) -> None:
+    """What is not there, or may not be: noted when that offends, filled in when it may be empty."""
     if scu == "NA":
-        if present and not (operation == "create" and is_empty(result[row.tag])):
+        if row.tag in result and not (operation == "create" and is_empty(result[row.tag])):
             findings.not_allowed.append(row.tag)
-        return False
-    if present or (operation == "update" and top):
-        return present
-    if scu == "1":
+    elif operation == "update" and top:
+        return
+    elif scu == "1":
         findings.missing.append(row.tag)
     elif scu.startswith("2") and not scu.endswith("C"):
         result[row.tag] = {"vr": row.vr}
         findings.modified |= row.tag not in (ups.TRANSACTION_UID, ups.WORKLIST_LABEL)
     elif scu == "1C" and row.create[1] == "2":
         result[row.tag] = {"vr": row.vr}
-    return False
 
 
 def _emptiness(row: Requirement, scu: str, scp: str, operation: str, result: Attributes, findings: _Findings) -> None:
@@ -163,15 +159,16 @@ def _check_values(attributes: Attributes, findings: _Findings) -> None:
         if any(present) and not (len(present) == 1 and text(attributes, tag) in allowed):
             findings.invalid.append(tag)
     for tag in _DATE_TIMES:
-        if not all(_is_date_time(value) for value in values(attributes, tag) if value is not None):
+        if not all(type(value) is str and _is_date_time(value) for value in values(attributes, tag) if value is not None):
             findings.invalid.append(tag)
 
 
-def _is_date_time(value: Any) -> bool:
+@lru_cache(4096)
+def _is_date_time(value: str) -> bool:
     """PS3.5 Table 6.2-1, DT: from the year alone to the fraction, with or without an offset from UTC."""
     try:
         read_date_time(value)
-    except (ValueError, AttributeError):
+    except ValueError:
         return False
     return True
 

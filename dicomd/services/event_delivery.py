@@ -11,7 +11,7 @@ Everything here runs in the reactor thread, except `announce` and `meet`.
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from itertools import islice
+from itertools import groupby, islice
 from typing import Any, Protocol
 
 from attrs import define, field
@@ -144,7 +144,8 @@ class Delivery:
             late = [self._by_id[number] for number in recipients if self._by_id[number].delivered < report]
             self._open[report] = len(late) + 1
             for subscriber in late:
-                self._wait(subscriber, report)
+                subscriber.waiting.append(report)
+                self._drop_oldest(subscriber)
             self._release(report)
         for subscriber in self._by_id.values():
             self._feed_all(subscriber)
@@ -184,16 +185,16 @@ class Delivery:
     def _distribute(self) -> None:
         self._distributed = self._clock.seconds()
         fresh, self._fresh = self._fresh, []
-        concerned: dict[int, list[Report]] = {}
-        for report in fresh:
-            self._open[report.id] = len(report.recipients) + 1
-            self._recent[report.id] = report
-            for number in report.recipients:
-                concerned.setdefault(number, []).append(report)
-        shared: dict[tuple[Report, ...], tuple[Report, ...]] = {}
+        concerned: dict[int, tuple[Report, ...]] = {}
+        for recipients, together in groupby(fresh, lambda report: report.recipients):
+            reports = tuple(together)
+            for report in reports:
+                self._open[report.id] = len(recipients) + 1
+                self._recent[report.id] = report
+            for number in recipients:
+                concerned[number] = concerned[number] + reports if number in concerned else reports
         for number, reports in concerned.items():
-            batch = tuple(reports)
-            self._add(self._by_id[number], shared.setdefault(batch, batch))
+            self._add(self._by_id[number], reports)
         for report in fresh:
             self._release(report.id)
         for number in list(islice(self._recent, max(0, len(self._recent) - RECENT))):
@@ -203,8 +204,8 @@ class Delivery:
         """Channels that have got everything before are given the new reports as they are."""
         before = subscriber.waiting[-1] if subscriber.waiting else subscriber.delivered
         current = [link for link in subscriber.links if link.sent >= before and link.channel.ready and not link.loading]
-        for report in reports:
-            self._wait(subscriber, report.id)
+        subscriber.waiting.extend([report.id for report in reports])
+        self._drop_oldest(subscriber)
         for link in current:
             self._hand_over(link, reports, reports[-1].id)
         if len(current) < len(subscriber.links) or not subscriber.links:
@@ -226,9 +227,9 @@ class Delivery:
         """Whether this application entity subscribed once or has a channel open."""
         return ae_title in self._by_title
 
-    def _wait(self, subscriber: Subscriber, report: int) -> None:
-        subscriber.waiting.append(report)
-        if len(subscriber.waiting) > self._bound:
+    def _drop_oldest(self, subscriber: Subscriber) -> None:
+        """No more than `bound` reports wait."""
+        while len(subscriber.waiting) > self._bound:
             if subscriber.dropped == 0:
                 log.warning(
                     "%s is away: more than %d event reports wait, the oldest are dropped", subscriber.ae_title, self._bound
@@ -240,8 +241,13 @@ class Delivery:
         """A subscriber has everything up to this report."""
         if number <= subscriber.delivered:
             return
-        while subscriber.waiting and subscriber.waiting[0] <= number:
-            self._release(subscriber.waiting.popleft())
+        waiting, still = subscriber.waiting, self._open
+        while waiting and waiting[0] <= number:
+            report = waiting.popleft()
+            if still[report] > 1:
+                still[report] -= 1
+            else:
+                self._release(report)
         subscriber.delivered, subscriber.dropped = number, 0
         self._unsettled[subscriber.id] = number
         self._settle()

@@ -19,7 +19,7 @@ from ..model.workitem_attributes import GLOBAL_SUBSCRIPTION, UPS_PUSH
 from ..model.workitem_events import Report
 from ..services.event_delivery import Delivery, Link
 from ..services.hub import Clock, Timer
-from ..wire.websocket import GOING_AWAY, PING, TEXT, TOO_BIG, Watch, frame
+from ..wire.websocket import GOING_AWAY, PING, TEXT, TOO_BIG, Watch, frame, lone_pong
 from .problems import HttpError
 
 # Nothing that a client sends means anything here (PS3.18 8.10.5: the channel goes one way).
@@ -57,7 +57,7 @@ class EventChannel:
         self._clock, self._watch = channels.clock, Watch(LARGEST_MESSAGE)
         self._link: Link | None = None
         self._socket: Any = None
-        self._raw: Any = None
+        self._connection: Any = None
         self._open = self._paused = False
         self._sent = self._asked = self._acknowledged = 0
         self._heard = self._asked_at = 0.0
@@ -71,8 +71,8 @@ class EventChannel:
 
     def negotiationFinished(self) -> None:
         """The channel is open: what waits goes out."""
-        connection = self._request.channel
-        self._raw, self._received = connection.transport, connection.dataReceived
+        self._connection = connection = self._request.channel
+        self._received = connection.dataReceived
         connection.dataReceived = self._data_received
         self._request.registerProducer(self, True)
         self._open, self._heard = True, self._clock.seconds()
@@ -82,6 +82,10 @@ class EventChannel:
     def _data_received(self, data: bytes) -> None:
         """Bytes of the client, before they are held anywhere."""
         self._heard = self._clock.seconds()
+        answer = lone_pong(data) if self._watch.is_between_frames else None
+        if answer is not None:
+            self.pongReceived(answer)
+            return
         self._watch.feed(data)
         if self._watch.is_too_big:
             self.close(TOO_BIG)
@@ -151,7 +155,7 @@ class EventChannel:
             frames += self._question()
         else:
             self._channels.ask_soon(self)
-        self._raw.write(frames)
+        self._connection.send(frames)
 
     # ---- signs of life
 
@@ -164,9 +168,9 @@ class EventChannel:
         if not self._open or not (anyhow or self._asked < self._sent):
             return
         if self._clock.seconds() - self._heard > SILENT_SECONDS:
-            self._raw.abortConnection()
+            self._connection.transport.abortConnection()
         else:
-            self._raw.write(self._question())
+            self._connection.send(self._question())
 
     def close(self, code: int) -> None:
         """Close the channel; what was not acknowledged goes on waiting."""

@@ -5,6 +5,7 @@ import re
 from base64 import b64decode
 from binascii import Error as BinasciiError
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from math import isfinite
 from typing import Any
 
@@ -76,13 +77,23 @@ def checked(item: Any, path: str = "", depth: int = 0) -> Attributes:
     if depth > MAX_DEPTH:
         raise MalformedDataset(f"nested deeper than {MAX_DEPTH} sequences")
     attributes: Attributes = {}
+    previous, ordered = "", True
     for key in sorted(item):
-        if _TAG.fullmatch(key) is None:
+        name = _tag_key(key) if len(key) == 8 else None
+        if name is None:
             raise MalformedDataset(f"{path}{key[:40]!r} is not a tag of 8 hexadecimal digits")
-        name = key.upper()
-        if not name.endswith("0000"):  # group lengths mean nothing here
+        if name:
             attributes[name] = _attribute(name, item[key], attributes, path, depth)
-    return attributes if list(attributes) == sorted(attributes) else dict(sorted(attributes.items()))
+            previous, ordered = name, ordered and previous <= name
+    return attributes if ordered else dict(sorted(attributes.items()))
+
+
+@lru_cache(4096)
+def _tag_key(key: str) -> str | None:
+    """A tag as the core spells it; empty for a group length, which means nothing here; None when it is no tag."""
+    if _TAG.fullmatch(key) is None:
+        return None
+    return "" if key.endswith("0000") else key.upper()
 
 
 class _Refused(Exception):
@@ -93,14 +104,13 @@ def _attribute(key: str, given: Any, before: Attributes, path: str, depth: int) 
     try:
         if not isinstance(given, dict):
             raise _Refused("is not an object with vr and Value")
-        vr = _vr(key, given, before)
-        present = [name for name in _CONTENT if given.get(name) not in (None, "", [])]
-        if len(present) > 1:
-            raise _Refused(f"has both {present[0]} and {present[1]}")
-        if not present:
+        stated = given.get("vr")
+        vr = stated if type(stated) is str and stated in KNOWN else _vr(key, given, before)
+        content = _content(given)
+        if not content:
             return {"vr": vr}
-        if present[0] != "Value":
-            return {"vr": vr, present[0]: _binary(present[0], given[present[0]], vr)}
+        if content != "Value":
+            return {"vr": vr, content: _binary(content, given[content], vr)}
         if vr in BINARY:
             raise _Refused(f"is {vr} and cannot have Value, only InlineBinary or BulkDataURI")
         found = given["Value"] if isinstance(given["Value"], list) else [given["Value"]]
@@ -108,11 +118,22 @@ def _attribute(key: str, given: Any, before: Attributes, path: str, depth: int) 
             items = [checked(item or {}, f"{path}{key}/{number}/", depth + 1) for number, item in enumerate(found)]
             return {"vr": "SQ", "Value": items}
         convert = _CONVERTERS[vr]
-        content = [None if value is None or value == "" else convert(value, vr) for value in found]
+        kept = [None if value is None or value == "" else convert(value, vr) for value in found]
     except _Refused as error:
         tag = int(key, 16)
         raise MalformedDataset(f"{path}({key[:4]},{key[4:]}) {error}", offending=(tag,)) from None
-    return {"vr": vr} if content == [None] else {"vr": vr, "Value": content}
+    return {"vr": vr} if kept == [None] else {"vr": vr, "Value": kept}
+
+
+def _content(given: dict[str, Any]) -> str:
+    """Which of the three holds the content of an attribute; empty when there is none."""
+    found = ""
+    for name in _CONTENT:
+        if name in given and given[name] not in (None, "", []):
+            if found:
+                raise _Refused(f"has both {found} and {name}")
+            found = name
+    return found
 
 
 def _vr(key: str, given: dict[str, Any], before: Attributes) -> str:

@@ -8,7 +8,7 @@ import struct
 
 from attrs import define, field
 
-TEXT, CLOSE, PING = 0x1, 0x8, 0x9
+TEXT, CLOSE, PING, PONG = 0x1, 0x8, 0x9, 0xA
 GOING_AWAY, PROTOCOL_ERROR, TOO_BIG = 1001, 1002, 1009
 
 
@@ -22,6 +22,15 @@ def frame(opcode: int, payload: bytes) -> bytes:
     return struct.pack(">BBQ", 0x80 | opcode, 127, size) + payload
 
 
+def lone_pong(data: bytes) -> bytes | None:
+    """The payload of the Pong that a client sent in one piece, as nearly all do; None for anything else."""
+    size = len(data) - 6
+    if size < 0 or data[0] != 0x80 | PONG or data[1] != 0x80 | size or size > 125:
+        return None
+    mask = (data[2:6] * (size // 4 + 1))[:size]
+    return (int.from_bytes(data[6:], "big") ^ int.from_bytes(mask, "big")).to_bytes(size, "big")
+
+
 @define
 class Watch:
     """Follows a client's frames without keeping them. `largest` bounds the payload of a message, all its frames together."""
@@ -32,6 +41,11 @@ class Watch:
     _head: bytes = field(init=False, default=b"")
     _unread: int = field(init=False, default=0)
     _message: int = field(init=False, default=0)
+
+    @property
+    def is_between_frames(self) -> bool:
+        """Whether the next byte begins a frame."""
+        return not self._unread and not self._head
 
     def feed(self, data: bytes) -> None:
         """More bytes from the client; sets `is_closing` after a Close frame has begun, `is_too_big` as soon as that is known."""
