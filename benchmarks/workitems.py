@@ -9,11 +9,11 @@ import argparse
 import http.client
 import json
 import multiprocessing
+import re
 import selectors
 import socket
 import statistics
 import tempfile
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ HANDSHAKE = (
     "GET {root}/subscribers/{title} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 )
+_LENGTH = re.compile(rb"\r\nContent-Length: (\d+)")
 QUERIES = {
     "state": "ProcedureStepState=SCHEDULED",
     "state and station": "ProcedureStepState=SCHEDULED&ScheduledStationNameCodeSequence.CodeValue=ST7",
@@ -127,32 +128,63 @@ def fill(folder: str, count: int) -> None:
     index.close()
 
 
+class Client:
+    """A connection that sends a request as soon as the last one is answered."""
+
+    def __init__(self, port: int, number: int) -> None:
+        self.number, self.count, self.began = number, 0, 0.0
+        self.socket = socket.create_connection(("127.0.0.1", port))
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._answer = b""
+
+    def ask(self, method: str, path: str, body: bytes) -> None:
+        head = (
+            f"{method} {ROOT}{path} HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: identity\r\n"
+            f"Content-Length: {len(body)}\r\nContent-Type: {JSON}\r\n\r\n"
+        )
+        self.began = time.perf_counter()
+        self.socket.sendall(head.encode() + body)
+
+    def is_answered(self) -> bool:
+        """Read what there is; whether that completes the answer, which must be 200 or 201."""
+        self._answer += self.socket.recv(65536)
+        head, end, body = self._answer.partition(b"\r\n\r\n")
+        length = _LENGTH.search(head)
+        if not end or length is None or len(body) < int(length[1]):
+            return False
+        assert head[9:12] in (b"200", b"201"), self._answer
+        self._answer = b""
+        self.count += 1
+        return True
+
+
 def hammer(server: DicomServer, connections: int, seconds: float, requests: Any) -> tuple[int, float, list[float]]:
-    """Send what `requests(worker, number)` gives over so many connections; how many were done, in what time."""
+    """Send what `requests(worker, number)` gives over so many connections; how many were done, in what time.
+
+    One thread serves all connections, so that the client costs little beside the server on the same processors.
+    """
     took: list[float] = []
-    stop = time.perf_counter() + seconds
+    selector = selectors.DefaultSelector()
 
-    def work(worker: int) -> None:
-        connection = server.connect()
-        connection.connect()
-        connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        number = 0
-        while time.perf_counter() < stop and (request := requests(worker, number)) is not None:
-            began = time.perf_counter()
-            method, path, body = request
-            connection.request(method, ROOT + path, body, {"Content-Type": JSON})
-            response = connection.getresponse()
-            content = response.read()
-            assert response.status in (200, 201), (response.status, content)
-            took.append(time.perf_counter() - began)
-            number += 1
+    def go_on(client: Client) -> None:
+        request = requests(client.number, client.count) if time.perf_counter() < stop else None
+        if request is None:
+            selector.unregister(client.socket)
+            client.socket.close()
+        else:
+            client.ask(*request)
 
+    clients = [Client(server.ports["http"], number) for number in range(connections)]
     began = time.perf_counter()
-    threads = [threading.Thread(target=work, args=(worker,)) for worker in range(connections)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    stop = began + seconds
+    for client in clients:
+        selector.register(client.socket, selectors.EVENT_READ, client)
+        go_on(client)
+    while selector.get_map():
+        for ready, _ in selector.select():
+            if ready.data.is_answered():
+                took.append(time.perf_counter() - ready.data.began)
+                go_on(ready.data)
     return len(took), time.perf_counter() - began, took
 
 

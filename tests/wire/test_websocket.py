@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 from wsproto import Connection, ConnectionType
-from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
+from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 
-from dicomd.wire.websocket import PING, TEXT, Watch, frame
+from dicomd.wire.websocket import PING, TEXT, Watch, frame, lone_pong
 
 MESSAGES = st.one_of(
     st.text(max_size=300).map(lambda text: TextMessage(text)),
@@ -24,6 +24,17 @@ class FrameTests(SynchronousTestCase):
         events = list(client.events())
         self.assertEqual("".join(e.data for e in events if isinstance(e, TextMessage)), text)
         self.assertEqual(events[-1], Ping(b"7"))
+
+
+class PongTests(SynchronousTestCase):
+    @given(st.binary(max_size=125))
+    def test_payload(self, payload: bytes) -> None:
+        """What a client answers to a Ping is read; nothing else is taken for that."""
+        client = Connection(ConnectionType.CLIENT)
+        data = client.send(Pong(payload))
+        self.assertEqual(lone_pong(data), payload)
+        for other in (data[:-1], data + b"\x8a", client.send(Ping(payload)), frame(0xA, payload), b""):
+            self.assertIsNone(lone_pong(other))
 
 
 class WatchTests(SynchronousTestCase):
