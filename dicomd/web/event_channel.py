@@ -14,6 +14,7 @@ import orjson
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.web.websocket import WebSocketResource
 
+from .. import transports
 from ..model.attributes import attribute
 from ..model.workitem_attributes import GLOBAL_SUBSCRIPTION, UPS_PUSH
 from ..model.workitem_events import Report
@@ -57,7 +58,7 @@ class EventChannel:
         self._clock, self._watch = channels.clock, Watch(LARGEST_MESSAGE)
         self._link: Link | None = None
         self._socket: Any = None
-        self._connection: Any = None
+        self._raw: Any = None
         self._open = self._paused = False
         self._sent = self._asked = self._acknowledged = 0
         self._heard = self._asked_at = 0.0
@@ -71,8 +72,8 @@ class EventChannel:
 
     def negotiationFinished(self) -> None:
         """The channel is open: what waits goes out."""
-        self._connection = connection = self._request.channel
-        self._received = connection.dataReceived
+        connection = self._request.channel
+        self._raw, self._received = connection.transport, connection.dataReceived
         connection.dataReceived = self._data_received
         self._request.registerProducer(self, True)
         self._open, self._heard = True, self._clock.seconds()
@@ -155,7 +156,7 @@ class EventChannel:
             frames += self._question()
         else:
             self._channels.ask_soon(self)
-        self._connection.send(frames)
+        transports.send(self._raw, frames)
 
     # ---- signs of life
 
@@ -168,9 +169,9 @@ class EventChannel:
         if not self._open or not (anyhow or self._asked < self._sent):
             return
         if self._clock.seconds() - self._heard > SILENT_SECONDS:
-            self._connection.transport.abortConnection()
+            self._raw.abortConnection()
         else:
-            self._connection.send(self._question())
+            transports.send(self._raw, self._question())
 
     def close(self, code: int) -> None:
         """Close the channel; what was not acknowledged goes on waiting."""
