@@ -15,12 +15,13 @@ from typing import Any
 
 from dicomd.model.keys import COLUMNS, Level
 from dicomd.model.query import from_identifier, from_parameters
-from dicomd.store import finding
+from dicomd.store import finding, prepared
 from dicomd.store.files import Folder
 from dicomd.store.header import Header, header_of
 from dicomd.store.index import Index
 from dicomd.store.instances import Arrival, Duplicates, admit
 from dicomd.store.plans import plan
+from dicomd.store.prepared import Prepared
 from dicomd.store.returns import returns
 from dicomd.wire.elements import EXPLICIT_LITTLE
 from dicomd.wire.identifiers import IdentifierWriter
@@ -29,10 +30,14 @@ _SYLLABLES = "BA CE DI FO GU HA JE KI LO MU NA PE RI SO TU VA".split()
 _EMPTY: dict[str, Any] = {column.name: None if column.vr in ("IS", "US") else "" for column in COLUMNS if not column.computed}
 PER_STUDY = 10
 LARGE = 500
+# So many studies, in an index of any size, are those of persons called SMITH, of the year 2024
+MARKED = 20
 
 
 def name(patient: int) -> str:
     """A name made of syllables."""
+    if patient < MARKED // 2:
+        return f"SMITH^N{patient:05d}"
     mixed = (patient * 2654435761 + 12345) & 0xFFFF
     return "".join(_SYLLABLES[(mixed >> shift) & 15] for shift in (12, 8, 4, 0)) + f"^N{patient % 100000:05d}"
 
@@ -40,7 +45,8 @@ def name(patient: int) -> str:
 def header(study: int, instance: int, series: int) -> Header:
     """One instance: a patient has two studies, a study two series."""
     uid = f"1.2.826.0.1.{study}"
-    day = datetime.date(2010, 1, 1) + datetime.timedelta(days=study * 7919 % 5000)
+    marked = study < MARKED
+    day = datetime.date(2024 if marked else 2010, 1, 1) + datetime.timedelta(days=study if marked else study * 7919 % 5000)
     values = {
         **_EMPTY,
         "patient_name": name(study // 2),
@@ -80,12 +86,15 @@ def arrivals(instances: int) -> Iterator[Arrival]:
 
 
 def fill(index: Index, instances: int) -> None:
-    """Write the rows, a thousand instances a commit."""
-    made = arrivals(instances)
+    """Write the rows, a thousand instances a commit; they have no files, so nothing is to be prepared of them."""
+    made, row = arrivals(instances), 0
     while batch := [arrival for _, arrival in zip(range(1000), made, strict=False)]:
         with index.batch() as connection:
             for arrival in batch:
                 admit(connection, arrival, Duplicates.REPLACE)
+            rows = range(row + 1, row + len(batch) + 1)
+            prepared.save(connection, [(Prepared(number, problem="there is no file"), b"") for number in rows])
+            row += len(batch)
 
 
 def asked(studies: int) -> dict[str, tuple[Level, tuple[Level, ...], Callable[[int], dict[str, str]]]]:
