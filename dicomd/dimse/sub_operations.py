@@ -8,6 +8,7 @@ from twisted.internet.defer import DeferredLock, ensureDeferred
 from twisted.logger import Logger
 
 from ..model.status import ServiceError, Status
+from ..services.pace import Pace
 from ..services.transfers import Plan, StoredInstance, Transfers, is_small
 from ..wire.messages import Command, CommandField
 from ..wire.negotiation import Context
@@ -170,15 +171,15 @@ class Work:
         self._ready: deque[StoredInstance] = deque()
         self._turn = DeferredLock()
 
-    async def take(self) -> list[StoredInstance]:
-        """Some that come next, few enough to be in memory together; none when all are given out or the work is to stop."""
+    async def take(self, most: int = BYTES_TOGETHER) -> list[StoredInstance]:
+        """Some that come next, of `most` bytes together; none when all are given out or the work is to stop."""
         if not self._ready:
             await self._fill()
         group: list[StoredInstance] = []
         size = 0
         while self._ready and self.goes_on() and len(group) < MOST_TOGETHER:
             size += self._ready[0].size
-            if group and size > BYTES_TOGETHER:
+            if group and size > most:
                 break
             group.append(self._ready.popleft())
         return group
@@ -210,11 +211,12 @@ class Work:
 async def drain(outlet: Outlet, work: Work, after_each: Callable[[], Awaitable[None]]) -> None:
     """Send what there is, until nothing is left or the association is lost (`AssociationEnded`).
 
-    While the receiver is busy with some instances, the next ones are read.
+    While the receiver is busy with some instances, the next ones are read, unless it is slow or one of many.
     """
-    group = await _next(outlet, work)
+    pace = Pace(BYTES_TOGETHER)
+    group = await _next(outlet, work, pace)
     while group:
-        following = ensureDeferred(_next(outlet, work))
+        following = ensureDeferred(_next(outlet, work, pace)) if pace.is_ample else None
         for position, current in enumerate(group):
             if not work.goes_on():
                 return
@@ -223,13 +225,13 @@ async def drain(outlet: Outlet, work: Work, after_each: Callable[[], Awaitable[N
                 status, reason = await outlet.send(current)
             except AssociationEnded:
                 work.counts.note(uid, Status.PROCESSING_FAILURE, "the association was lost")
-                work.give_back(one.instance for one in (*group[position + 1 :], *await following))
+                work.give_back(one.instance for one in (*group[position + 1 :], *(await following if following else ())))
                 raise
             work.counts.note(uid, status, reason)
             await after_each()
-        group = await following
+        group = await (following or _next(outlet, work, pace))
 
 
-async def _next(outlet: Outlet, work: Work) -> list[Prepared]:
-    group = await work.take()
+async def _next(outlet: Outlet, work: Work, pace: Pace) -> list[Prepared]:
+    group = await work.take(pace.next())
     return await outlet.prepare(group) if group else []

@@ -30,6 +30,11 @@ class Pace:
     def __attrs_post_init__(self) -> None:
         self._all.add(self)
 
+    @property
+    def is_ample(self) -> bool:
+        """Whether there is room for more than one piece."""
+        return self._size >= 4 * LEAST
+
     def next(self) -> int:
         """To be asked when a piece is wanted."""
         now = self.clock()

@@ -7,6 +7,7 @@ import hashlib
 import os
 from array import array
 from collections.abc import Sequence
+from sys import intern
 from typing import Any
 
 from attrs import evolve, field, frozen
@@ -125,9 +126,9 @@ _BY_ROW = Statement(
 def made(folder: Folder, row: Any) -> StoredInstance:
     """The instance of a row of `COLUMNS`; one of no patient has no study and no series."""
     number, study, one, sop, sop_class, syntax, file, offset, size, digest = row
-    return StoredInstance(
-        number, InstanceKey(study or "", one or "", sop), sop_class, syntax, folder.path(file), offset, size, digest
-    )
+    # Thousands may be at hand for each of many receivers: what is equal in them is one object.
+    key = InstanceKey(intern(study or ""), intern(one or ""), sop)
+    return StoredInstance(number, key, intern(sop_class), intern(syntax), folder.path(file), offset, size, digest)
 
 
 def find(connection: Connection, folder: Folder, study: str, series: str, instance: str) -> StoredInstance | None:
