@@ -49,6 +49,8 @@ _NEVER_MATCHED = frozenset(
 _NO_ATTRIBUTE_OF_AN_ENTITY = "0040A123"
 # PS3.18 Table 8.3.4-1 and 8.3.3: read by the doors, or here
 _DOOR_PARAMETERS = frozenset({"accept", "charset"})
+# Groups of private attributes end in one of these
+_ODD = "13579BDF"
 _LEVEL_NAMES = {"PATIENT": Level.PATIENT, "STUDY": Level.STUDY, "SERIES": Level.SERIES, "IMAGE": Level.IMAGE}
 # Where patients are the root, their ID is a unique key (PS3.4 C.6.1.1.2)
 _REQUIRED_BELOW_PATIENT = REQUIRED - {("00100020",)}
@@ -304,9 +306,10 @@ def from_identifier(
         _check_hierarchy(identifier, level, levels)
     given = plain(next(iter(values(identifier, _TIMEZONE)), None))
     offset = _offset("Timezone Offset From UTC", given) if given and options.timezone else None
-    left_out = _NEVER_MATCHED.union(strip)
+    left_out = _NEVER_MATCHED.union(strip) if strip else _NEVER_MATCHED
     plain_keys = {tag: content for tag, content in identifier.items() if tag not in left_out and tag[4:] != "0000"}
-    creators = {tag: plain(values(identifier, tag)[0]) for tag in plain_keys if is_creator(tag) and values(identifier, tag)}
+    private = [tag for tag in plain_keys if tag[3] in _ODD and is_creator(tag)]
+    creators = {tag: plain(values(identifier, tag)[0]) for tag in private if values(identifier, tag)}
     tree = _Tree(options, offset, creators)
     fields = _identifier_keys(plain_keys, tree, ())
     fields.update({tag: None for tag in identifier if tag in _NEVER_MATCHED and tag not in ("00080005", _LEVEL, "00080053")})
@@ -320,7 +323,10 @@ def _identifier_keys(attributes: Attributes, tree: "_Tree", within: Path) -> dic
     for tag, content in attributes.items():
         if tag in tree.creators and not within:
             continue
-        given = [value for value in content.get("Value") or () if value is not None]
+        if "Value" not in content:
+            fields[tag] = None
+            continue
+        given = [value for value in content["Value"] or () if value is not None]
         if content.get("vr") == "SQ":
             item = next((item for item in given if item), None)
             fields[tag] = _identifier_keys(item, tree, (*within, tag)) if item else None
