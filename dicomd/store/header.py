@@ -114,7 +114,7 @@ def _read_deflated(data: Buffer, position: int) -> Header:
         raise MalformedDataset("the deflated data set is damaged") from None
     if not inflater.eof:
         raise MalformedDataset("the deflated data set is truncated")
-    found = read_values(inflated, _WANTED, 0, explicit=True, whole=size <= _INFLATE_LIMIT)
+    found = read_values(inflated, _WANTED, 0, explicit=True, whole=size <= len(inflated), end=size)
     return _header(found)
 
 

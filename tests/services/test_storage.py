@@ -161,6 +161,16 @@ class StoreTests(StorageCase):
         self.assertEqual(self.store(data, 100_000).status, Status.OUT_OF_RESOURCES)
         self.check_consistent()
 
+    def test_deflated(self) -> None:
+        """A deflated data set of which only the beginning is inflated to be looked at (PS3.5 A.5)."""
+        dataset = pydicom.dcmread(pydicom_file("MR_small.dcm"))
+        dataset.Rows, dataset.Columns, dataset.PixelData = 5000, 4000, bytes(40_000_000)
+        dataset.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
+        buffer = io.BytesIO()
+        dataset.save_as(buffer, enforce_file_format=True)
+        self.assertEqual(self.store(buffer.getvalue()).fate, Fate.STORED)
+        self.check_consistent()
+
     def test_no_room_in_the_queue(self) -> None:
         """A full queue of the disk leaves nothing either: not of an abandoned instance, and not of one that is refused for it."""
         for end in ("abandoned", "refused"):
