@@ -21,7 +21,7 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError, ReactorNotRunning
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory
-from twisted.internet.task import LoopingCall
+from twisted.internet.task import LoopingCall, deferLater
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 from twisted.python import usage
@@ -346,11 +346,21 @@ class Server(Service):
         if self.expiry.running:
             self.expiry.stop()
         await DeferredList([self.ports[door.name].stopListening() for door in doors])
-        await self.event_channels.drain(CHANNEL_DRAIN_SECONDS)
+        if doors:
+            await self._tell_subscribers()
         await DeferredList([ensureDeferred(door.drain(DRAIN_SECONDS)) for door in doors])
         await self.workitems.stop()
         self.connector.abort_all()
         await deferToThread(self._stop_parts, STOP_SECONDS - (self.reactor.seconds() - began))
+
+    async def _tell_subscribers(self) -> None:
+        """Of the stop, as far as they can be reached in a moment; then close their channels."""
+        told = ensureDeferred(self.workitems.announce_stop()).addTimeout(CHANNEL_DRAIN_SECONDS, self.reactor)
+        await told.addErrback(lambda failure: log.warn("the subscribers are not told of the stop: {why}", why=failure.value))
+        await self.event_channels.drain(CHANNEL_DRAIN_SECONDS)
+        until = self.reactor.seconds() + CHANNEL_DRAIN_SECONDS
+        while self.delivery.is_calling and self.reactor.seconds() < until:
+            await deferLater(self.reactor, 0.02)
 
     def _stop_parts(self, seconds: float) -> None:
         """Blocking, in a thread: the workers finish, or are left at what takes them longer, and the index closes."""

@@ -136,12 +136,15 @@ class WebSocketTests(Case):
                 if number % 3:
                     await (client.close() if number % 3 == 1 else client.vanish())
             expected += await self.live(f"{UID}.3", "CANCELED")
+            going_down = len(expected)
             await self.restart()
             expected.append((4, GLOBAL_SUBSCRIPTION, ""))
             expected += await self.live(f"{UID}.4", "COMPLETED")
             await gatherResults([run(client.open(self.daemon, title)) for client, title in zip(clients, titles, strict=True)])
             expected += await self.live(f"{UID}.5", "CANCELED")
-            await gatherResults([client.count(len(expected)) for client in clients])
+            await gatherResults([client.count(len(expected) + (not number % 3)) for number, client in enumerate(clients)])
+            for client in clients[::3]:  # those who were there at the stop were told of it
+                self.assertEqual(client.seen.pop(going_down), (4, GLOBAL_SUBSCRIPTION, ""))
             self.check(clients, expected)
             for client in clients:
                 await client.close()
@@ -174,7 +177,7 @@ class RemoteTests(Case):
     def _event(self, event: Any) -> tuple[int, Dataset | None]:
         """In pynetdicom's thread."""
         request = event.request
-        state = event.event_information.get("ProcedureStepState", "")
+        state = event.event_information.get("ProcedureStepState") or event.event_information.get("SCPStatus", "")
         seen = (request.EventTypeID, str(request.AffectedSOPInstanceUID), state)
         reactor.callFromThread(self._saw, seen)
         return 0x0000, None
@@ -231,7 +234,7 @@ class RemoteTests(Case):
             await self.count(3)
             self.assertEqual(self.heard, expected)
             await self.restart()
-            await self.count(4)
-            self.assertEqual(self.heard[3:], [(4, GLOBAL_SUBSCRIPTION, "")])
+            await self.count(5)
+            self.assertEqual(self.heard[3:], [(4, GLOBAL_SUBSCRIPTION, state) for state in ("GOING DOWN", "RESTARTED")])
 
         return run(work())

@@ -3,7 +3,8 @@
 The same protocol machine and the same `Association` as on the listener's side; only the roles differ (PS3.8 7.1.1).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
 from typing import Any
 
 from attrs import define, field
@@ -174,7 +175,7 @@ class Connector:
 
 @define(eq=False)
 class DimseSender:
-    """`services.hub.Messenger` over associations, one for each call."""
+    """`services.hub.Messenger` over associations, one for each call; several event reports can go over one."""
 
     connector: Connector
 
@@ -187,17 +188,30 @@ class DimseSender:
     async def event_report(
         self, peer: Peer, sop_class_uid: str, sop_instance_uid: str, event_type_id: int, information: Attributes
     ) -> Status:
-        """N-EVENT-REPORT, with the SCP role proposed for this side (PS3.7 D.3.3.4)."""
+        """N-EVENT-REPORT on an association of its own."""
+        async with self.reporting(peer, sop_class_uid) as send:
+            return await send(sop_instance_uid, event_type_id, information)
+
+    @asynccontextmanager
+    async def reporting(
+        self, peer: Peer, sop_class_uid: str
+    ) -> AsyncIterator[Callable[[str, int, Attributes], Awaitable[Status]]]:
+        """An association for N-EVENT-REPORTs, with the SCP role proposed for this side (PS3.7 D.3.3.4)."""
         abstract_syntax = _EVENT_CONTEXTS.get(sop_class_uid, sop_class_uid)
         association = await self.connector.connect(peer, [(abstract_syntax, NATIVE)], [Role(abstract_syntax, False, True)])
+
+        async def send(sop_instance_uid: str, event_type_id: int, information: Attributes) -> Status:
+            try:
+                status, _ = await report(association, context, sop_class_uid, sop_instance_uid, event_type_id, information)
+            except AssociationEnded:
+                raise PeerUnavailable(f"{peer.ae_title}: the association ended before the answer") from None
+            return known_status(status)
+
         try:
             context = _context(association, abstract_syntax, peer)
-            status, _ = await report(association, context, sop_class_uid, sop_instance_uid, event_type_id, information)
-        except AssociationEnded:
-            raise PeerUnavailable(f"{peer.ae_title}: the association ended before the answer") from None
+            yield send
         finally:
             association.release()
-        return known_status(status)
 
     async def n_create(self, peer: Peer, sop_class_uid: str, sop_instance_uid: str, attributes: Attributes) -> Status:
         """N-CREATE (PS3.7 10.1.5)."""

@@ -81,11 +81,11 @@ def assigned(uid: str, item: Attributes) -> Event:
     return Event(EventType.ASSIGNED, uid, dict(sorted(information.items())))
 
 
-def status_change(*, cold_subscriptions: bool = False, cold_items: bool = False) -> Event:
-    """The server came up again, and whether its lists survived that."""
+def status_change(*, going_down: bool = False, cold_subscriptions: bool = False, cold_items: bool = False) -> Event:
+    """The server came up again, or goes down; and whether its lists survived that, or will."""
     start = {False: "WARM START", True: "COLD START"}
     information = {
-        SCP_STATUS: attribute("CS", "RESTARTED"),
+        SCP_STATUS: attribute("CS", "GOING DOWN" if going_down else "RESTARTED"),
         SUBSCRIPTION_LIST_STATUS: attribute("CS", start[cold_subscriptions]),
         STEP_LIST_STATUS: attribute("CS", start[cold_items]),
     }

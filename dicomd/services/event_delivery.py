@@ -58,6 +58,10 @@ class Channel(Protocol):
 class RemoteChannel(Channel, Protocol):
     """One that the server opens itself."""
 
+    @property
+    def is_sending(self) -> bool:
+        """Whether it has begun to send reports and has not given up."""
+
     def stop(self) -> None:
         """Begin no more deliveries."""
 
@@ -130,6 +134,7 @@ class Delivery:
         self._recent: dict[int, Report] = {}
         self._fresh: list[Report] = []
         self._distributed = 0.0
+        self._next: Timer | None = None
         self._unsettled: dict[int, int] = {}
         self._finished: list[int] = []
         self._due: Timer | None = None
@@ -179,8 +184,14 @@ class Delivery:
     def _take(self, reports: Sequence[Report]) -> None:
         if not self._fresh:
             since = self._clock.seconds() - self._distributed
-            self._clock.callLater(0 if since > self._gather else self._gather, self._distribute)
+            self._next = self._clock.callLater(0 if since > self._gather else self._gather, self._distribute)
         self._fresh.extend(reports)
+
+    def flush(self) -> None:
+        """Send what is being gathered now."""
+        if self._fresh and self._next is not None:
+            self._next.cancel()
+            self._distribute()
 
     def _distribute(self) -> None:
         self._distributed = self._clock.seconds()
@@ -210,6 +221,17 @@ class Delivery:
             self._hand_over(link, reports, reports[-1].id)
         if len(current) < len(subscriber.links) or not subscriber.links:
             self._feed_all(subscriber)
+
+    # ---- who can be reached
+
+    def reachable(self, is_configured: Callable[[str], bool]) -> set[int]:
+        """Subscribers with an open channel or a configured application entity."""
+        return {number for number, subscriber in self._by_id.items() if subscriber.links or is_configured(subscriber.ae_title)}
+
+    @property
+    def is_calling(self) -> bool:
+        """Whether reports are on their way to configured application entities."""
+        return any(channel.is_sending for channel in self._remote)
 
     # ---- who waits
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 from attrs import define, field
@@ -20,11 +21,12 @@ FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 5.0, 600.0
 
 
 class Reporter(Protocol):
-    """The part of `hub.Messenger` that is needed."""
+    """The part of the DIMSE door that is needed."""
 
-    def event_report(
-        self, peer: Peer, sop_class_uid: str, sop_instance_uid: str, event_type_id: int, information: Attributes
-    ) -> Awaitable[Status]: ...
+    def reporting(
+        self, peer: Peer, sop_class_uid: str
+    ) -> AbstractAsyncContextManager[Callable[[str, int, Attributes], Awaitable[Status]]]:
+        """An association; the function sends an N-EVENT-REPORT over it: instance, event type, information."""
 
 
 @define(eq=False)
@@ -50,6 +52,11 @@ class RemoteSubscriber:
         """Neither sending nor waiting for a retry."""
         return not self._busy
 
+    @property
+    def is_sending(self) -> bool:
+        """Busy, and not only because it waits for a retry."""
+        return self._busy and not self._stopped and (self._timer is None or not self._timer.active())
+
     def send(self, reports: Sequence[Report]) -> None:
         """Send these, in this order."""
         self._busy = True
@@ -62,21 +69,21 @@ class RemoteSubscriber:
             self._timer.cancel()
 
     async def _deliver(self, reports: Sequence[Report]) -> None:
+        """All over one association; whatever the subscriber answers, it has the report."""
         assert self._link is not None
-        for report in reports:
-            event = report.event
-            try:
-                await self._sender.event_report(
-                    self._peer, UPS_PUSH, event.sop_instance_uid or GLOBAL_SUBSCRIPTION, event.type, event.information
-                )
-            except ServiceError as error:
-                log.info("event report %d to %s: %s", report.id, self._peer.ae_title, error.comment)
-                self._retry_later()
-                return
-            self._retry_in = FIRST_RETRY_SECONDS
-            self._link.delivered(report.id)
-            if self._stopped:
-                return
+        try:
+            async with self._sender.reporting(self._peer, UPS_PUSH) as send:
+                for report in reports:
+                    event = report.event
+                    await send(event.sop_instance_uid or GLOBAL_SUBSCRIPTION, event.type, event.information)
+                    self._retry_in = FIRST_RETRY_SECONDS
+                    self._link.delivered(report.id)
+                    if self._stopped:
+                        return
+        except ServiceError as error:
+            log.info("event reports to %s: %s", self._peer.ae_title, error.comment)
+            self._retry_later()
+            return
         self._busy = False
         self._link.resume()
 

@@ -4,7 +4,7 @@ Plain functions for the writing thread. Each loads the item, asks the tables of 
 of what it did; the audience gets them as soon as the transaction is durable. Refusals are raised before anything is written.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Protocol
@@ -328,3 +328,10 @@ def report_restart(connection: Any, fallback_ae_titles: Sequence[str], moment: M
     others = [_subscriber(connection, ae_title, moment) for ae_title in fallback_ae_titles]
     event = events.status_change(cold_subscriptions=not present, cold_items=not workitems.any_held(connection))
     _tell(connection, moment, [event], tuple(sorted({*present, *others})))
+
+
+def report_going_down(connection: Any, reachable: Set[int], fallback_ae_titles: Sequence[str], moment: Moment) -> None:
+    """Tell those of the same whom it will reach that the server stops; for others it would come too late (PS3.4 CC.2.4.3)."""
+    fallback = {subscriptions.find_subscriber(connection, ae_title) for ae_title in fallback_ae_titles}
+    concerned = reachable & {*subscriptions.subscribed(connection), *fallback}
+    _tell(connection, moment, [events.status_change(going_down=True)], tuple(sorted(concerned)))

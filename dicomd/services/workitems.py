@@ -4,6 +4,7 @@ Each operation is one job of the writing thread (`workitem_changes`), so that ru
 A Transaction UID is taken in, compared and never given out.
 """
 
+import logging
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import lru_cache
 from typing import Any, Generic, Protocol, TypeVar
@@ -35,6 +36,8 @@ from . import workitem_changes
 from .event_delivery import Delivery, Workers
 from .hub import Clock, Peers, Timer
 from .workitem_changes import Moment
+
+log = logging.getLogger(__name__)
 
 # Items that one job tells a new global subscriber of; how long it then leaves to others, and to a subscriber that lags behind.
 PORTION = 200
@@ -92,6 +95,16 @@ class Workitems:
         for number, ae_title in await self._workers.write(_unfinished):
             self._go_on(number, ae_title)
         self._run(self._expire())
+
+    async def announce_stop(self) -> None:
+        """Tell the subscribers that can be reached; what they are told is under way when this returns."""
+        reachable = self._delivery.reachable(lambda ae_title: self._peers.find(ae_title) is not None)
+        titles = self._settings.status_change_ae_titles
+        try:
+            await self._workers.write(workitem_changes.report_going_down, reachable, titles, self._moment())
+        except ServiceError as error:
+            log.info("nobody is told of the stop: %s", error.comment)
+        self._delivery.flush()
 
     async def stop(self) -> None:
         """Begin nothing more; the doors are closed before."""

@@ -26,7 +26,7 @@ from .problems import HttpError
 # Nothing that a client sends means anything here (PS3.18 8.10.5: the channel goes one way).
 LARGEST_MESSAGE = 65536
 # How long after reports a Ping follows at the latest; how often a quiet client is asked, and how long it may be silent.
-ACKNOWLEDGE_SECONDS, ASK_SECONDS, SILENT_SECONDS = 0.5, 30.0, 75.0
+ACKNOWLEDGE_SECONDS, ASK_SECONDS, SILENT_SECONDS = 0.2, 30.0, 75.0
 _KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
 
 

@@ -147,6 +147,20 @@ class SenderTests(OutboundCase):
         self.assertEqual((seen.sop_class_uid, seen.type_id, seen.attributes), (UPS_PUSH, 1, NAME))
         self.assertEqual((seen.context.requestor_scu, seen.context.requestor_scp), (False, True))
 
+    def test_event_reports(self) -> None:
+        """Several over one association, which ends with them, and with a peer that goes away."""
+
+        async def work() -> None:
+            async with self.sender.reporting(PEER, UPS_PUSH) as send:
+                for number in range(3):
+                    await send(f"1.2.3.{number}", 1, NAME)
+                self.assertEqual(len({id(seen.association) for seen in self.recorder.seen}), 1)
+                self.connector.abort_all()
+                await send("1.2.3.4", 1, NAME)
+
+        self.refused(work())
+        self.assertEqual((len(self.recorder.seen), self.listener.connections), (3, set()))
+
     def test_statuses_of_the_peer(self) -> None:
         """What no table has is a warning or a failure still."""
         self.assertEqual(known_status(0xB123), Status.COERCED)

@@ -1,5 +1,8 @@
 """Delivery of event reports: order, bounds, slow and dead subscribers, configured application entities, restarts."""
 
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from attrs import define, field
@@ -27,9 +30,15 @@ class Reporter:
     hold: bool = False
     taken: list[tuple[str, str, int]] = field(factory=list)
     held: "list[Deferred[Status]]" = field(factory=list)
+    associations: int = 0
 
-    def event_report(self, peer: Peer, sop_class: str, uid: str, event_type: int, information: Any) -> "Deferred[Status]":
+    @asynccontextmanager
+    async def reporting(self, peer: Peer, sop_class: str) -> AsyncIterator[Callable[..., "Deferred[Status]"]]:
         assert sop_class == UPS_PUSH
+        self.associations += 1
+        yield partial(self.report, peer)
+
+    def report(self, peer: Peer, uid: str, event_type: int, information: Any) -> "Deferred[Status]":
         answer: Deferred[Status] = Deferred()
         if self.failures:
             self.failures -= 1
@@ -212,6 +221,44 @@ class RestartTests(Case):
         self.assertEqual(self.reporter.taken, [("PEER", GLOBAL_SUBSCRIPTION, 4)])
 
 
+class StopTests(Case):
+    def stop(self) -> None:
+        self.do(self.core.service.announce_stop())
+
+    def test_told_to_those_who_can_be_reached(self) -> None:
+        """Open channels and configured AEs are told before the stop, also of what was just being gathered; others never."""
+        for ae_title in ("HERE", "AWAY", "PEER"):
+            self.subscribe(ae_title)
+        here = self.core.open("HERE")
+        self.create(1)
+        self.numbers(here)
+        self.stop()
+        (going_down,) = here.reports
+        self.assertEqual(going_down.event.information["00741242"]["Value"], ["GOING DOWN"])
+        self.assertEqual(self.reporter.taken[-1], ("PEER", GLOBAL_SUBSCRIPTION, 4))
+        self.assertFalse(self.core.delivery.is_calling)
+        self.core.restart()
+        self.assertEqual([kind for kind, _, _ in self.core.open("AWAY").take()], [1, 4])
+
+    def test_fallback(self) -> None:
+        """The configured AEs that are subscribed to nothing; nobody at all is no error."""
+        self.stop()
+        self.assertEqual(self.reporter.taken, [])
+        self.core.settings = type(self.core.settings)(status_change_ae_titles=("PEER",))
+        self.core.restart()
+        self.stop()
+        self.assertEqual(self.reporter.taken, [("PEER", GLOBAL_SUBSCRIPTION, 4)] * 2)
+
+    def test_calling(self) -> None:
+        """A stop can wait for an AE that has not answered yet, not for one that cannot be reached."""
+        self.reporter.hold = True
+        self.subscribe("PEER")
+        self.stop()
+        self.assertTrue(self.core.delivery.is_calling)
+        self.reporter.held[-1].errback(ServiceError("ended"))
+        self.assertFalse(self.core.delivery.is_calling)
+
+
 class RemoteTests(Case):
     def test_in_order(self) -> None:
         """One report at a time, the next when it was answered."""
@@ -223,6 +270,14 @@ class RemoteTests(Case):
             answer.callback(Status.PROCESSING_FAILURE)
         self.assertEqual(self.reporter.taken, [("PEER", f"{UID}.1", 1), ("PEER", f"{UID}.2", 1)])
         self.assertEqual(self.kept(), 0)
+
+    def test_one_association(self) -> None:
+        """Those that wait together go over one association."""
+        self.reporter.failures = 1
+        self.subscribe("PEER")
+        self.create(1, 2, 3)
+        self.clock.advance(5)
+        self.assertEqual((len(self.reporter.taken), self.reporter.associations), (3, 2))
 
     def test_retried(self) -> None:
         """A peer that cannot be reached gets them later, and delays nobody."""
