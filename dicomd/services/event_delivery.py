@@ -10,7 +10,7 @@ Everything here runs in the reactor thread, except `announce` and `meet`.
 
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from itertools import groupby, islice
 from typing import Any, Protocol
 
@@ -19,7 +19,7 @@ from attrs import define, field
 from ..model.status import Busy
 from ..model.workitem_events import Report
 from ..store import event_reports, subscriptions
-from .hub import Clock, Timer
+from .hub import Clock, Timer, Workers
 
 log = logging.getLogger(__name__)
 
@@ -31,14 +31,6 @@ GATHER_SECONDS = 0.05
 SETTLE_SECONDS = 0.2
 # Reports kept at hand for those who are a little behind.
 RECENT = 4096
-
-
-class Workers(Protocol):
-    """What is needed of the worker pools."""
-
-    def write(self, function: Callable[..., Any], *arguments: Any) -> Awaitable[Any]: ...
-
-    def read(self, function: Callable[..., Any], *arguments: Any) -> Awaitable[Any]: ...
 
 
 class Channel(Protocol):

@@ -72,6 +72,14 @@ class Clock(Protocol):
     def callLater(self, delay: float, function: Callable[..., Any], *arguments: Any) -> Timer: ...
 
 
+class Workers(Protocol):
+    """The part of the worker pools that most services need: `workers.Workers`, in tests what runs at once."""
+
+    def write(self, function: Callable[..., Any], *arguments: Any) -> Awaitable[Any]: ...
+
+    def read(self, function: Callable[..., Any], *arguments: Any) -> Awaitable[Any]: ...
+
+
 class Messenger(Protocol):
     """N-service requests to other application entities; the DIMSE door makes them. Raises `ServiceError` when it cannot."""
 

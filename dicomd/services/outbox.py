@@ -7,14 +7,13 @@ other SOP class of the same peer.
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Protocol
 
 from attrs import define, field
 
 from ..model.status import MalformedDataset, ServiceError, Status
 from ..store import outbox
 from ..store.outbox import Letter
-from .hub import Clock, Messenger, Peers, Timer
+from .hub import Clock, Messenger, Peers, Timer, Workers
 
 log = logging.getLogger(__name__)
 
@@ -22,19 +21,11 @@ ATTEMPTS_AT_FAILURE = 6
 FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS, IDLE_SECONDS = 5, 3600, 300
 
 
-class Writing(Protocol):
-    """What this needs of the workers."""
-
-    def write(self, function: Callable[..., object], *arguments: object) -> Awaitable[object]: ...
-
-    def read(self, function: Callable[..., object], *arguments: object) -> Awaitable[object]: ...
-
-
 @define(eq=False)
 class Outbox:
     """Delivers what store functions queued with `store.outbox.put`; call `wake()` after the commit and at start."""
 
-    _workers: Writing
+    _workers: Workers
     _peers: Peers
     _sender: Messenger
     _clock: Clock
@@ -54,7 +45,7 @@ class Outbox:
 
     async def waiting(self) -> dict[str, int]:
         """How many messages wait for each application entity."""
-        found: dict[str, int] = await self._workers.read(outbox.waiting)  # type: ignore[assignment]
+        found: dict[str, int] = await self._workers.read(outbox.waiting)
         return found
 
     def stop(self) -> None:
@@ -68,7 +59,7 @@ class Outbox:
         try:
             while self._again and not self._stopped:
                 self._again, busy = False, set(self._busy)
-                letters: list[Letter] = await self._workers.read(outbox.first_of_each)  # type: ignore[assignment]
+                letters: list[Letter] = await self._workers.read(outbox.first_of_each)
                 self._begin([letter for letter in letters if letter.lane not in busy | self._busy])
         finally:
             self._looking = False

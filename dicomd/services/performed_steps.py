@@ -3,8 +3,7 @@
 One core under both doors: DIMSE N-CREATE, N-SET, N-GET and the resources of PS3.18 chapter 15.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
 from uuid import uuid4
 
 from attrs import define, field, frozen
@@ -17,7 +16,7 @@ from ..model.status import ServiceError, Status
 from ..store import performed_steps, scheduled_steps
 from ..store.outbox import Letter
 from ..store.performed_steps import Change
-from .hub import Clock, EventHub
+from .hub import Clock, EventHub, Workers
 
 SOP_CLASS_UID = "1.2.840.10008.3.1.2.3.3"
 RETRIEVE_SOP_CLASS_UID = "1.2.840.10008.3.1.2.3.4"
@@ -45,17 +44,11 @@ class Links:
     instances: tuple[tuple[str, bool], ...]
 
 
-class _Workers(Protocol):
-    def write(self, function: Callable[..., Any], *arguments: Any) -> Awaitable[Any]: ...
-
-    def read(self, function: Callable[..., Any], *arguments: Any) -> Awaitable[Any]: ...
-
-
 @define(eq=False)
 class PerformedSteps:
     """`forward_to` get every N-CREATE and N-SET, `notify` an N-EVENT-REPORT of each change; both are AE titles."""
 
-    _workers: _Workers
+    _workers: Workers
     _hub: EventHub
     _clock: Clock
     _wake_outbox: Callable[[], None]

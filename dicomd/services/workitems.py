@@ -33,8 +33,8 @@ from ..model.workitem_checks import check_changes, complete_new
 from ..store import subscriptions, workitem_search, workitems
 from ..store.workitem_search import Place
 from . import workitem_changes
-from .event_delivery import Delivery, Workers
-from .hub import Clock, Peers, Timer
+from .event_delivery import Delivery
+from .hub import Clock, Peers, Timer, Workers
 from .workitem_changes import Moment
 
 log = logging.getLogger(__name__)

@@ -5,8 +5,8 @@ One core under HTTP, DIMSE, the watched folder and HL7.
 
 import datetime
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import orjson
 from attrs import define, field, frozen
@@ -31,7 +31,7 @@ from ..model.status import Gone, NoSuchInstance
 from ..store import performed_steps, scheduled_steps, worklist_search
 from ..store.scheduled_steps import Entry
 from ..store.worklist_search import Page
-from .hub import Clock
+from .hub import Clock, Workers
 
 log = logging.getLogger(__name__)
 
@@ -55,17 +55,11 @@ class Answer:
     remaining: int
 
 
-class _Workers(Protocol):
-    def write(self, function: Callable[..., Any], *arguments: Any) -> Awaitable[Any]: ...
-
-    def read(self, function: Callable[..., Any], *arguments: Any) -> Awaitable[Any]: ...
-
-
 @define(eq=False)
 class Worklist:
     """`hidden`: states in which a step has left the worklist; `keep_days`: after its start, 0 keeps for ever."""
 
-    _workers: _Workers
+    _workers: Workers
     _clock: Clock
     _hidden: tuple[ScheduledState, ...] = (ScheduledState.COMPLETED, ScheduledState.DISCONTINUED)
     _keep_days: int = field(default=30)

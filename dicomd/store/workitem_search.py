@@ -158,6 +158,8 @@ def _condition(path: tuple[str, ...], match: Match) -> tuple[list[Condition], bo
         return [_pattern(joined, match.patterns[0])], True
     if isinstance(match, (Name, FuzzyName)):
         return [Condition(joined, accepted_by=match)], True
+    if isinstance(match, Dates) and match.low == match.high:
+        return [Condition(joined, (match.low,))], True
     if isinstance(match, Dates):
         return [Condition(joined, low=match.low, high=match.high)], True
     if isinstance(match, DateTimes):
