@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 # Reports handed to a channel before it is asked again whether it can take more.
 PORTION = 256
 # A report goes out at once; those that follow within this time go out together, one write for each channel.
-GATHER_SECONDS = 0.05
+GATHER_SECONDS = 0.1
 # How long it is gathered what was delivered, before it is written down.
 SETTLE_SECONDS = 0.2
 # Reports kept at hand for those who are a little behind.
