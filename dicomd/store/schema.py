@@ -26,9 +26,7 @@ from sqlalchemy import (
 from ..model.keys import COLUMNS, Level
 from ..model.keys import Column as Key
 
-VERSION = 1
-# From schema version N to N + 1, for index files of earlier releases.
-UPGRADES: dict[int, Callable[[Connection], None]] = {}
+VERSION = 2
 
 metadata = MetaData()
 
@@ -159,13 +157,13 @@ Index("studies_by_patient_id", studies.c.patient_id)
 Index("studies_by_accession_number", studies.c.accession_number)
 Index("studies_by_modalities", studies.c.modalities_in_study)
 Index("studies_by_description", studies.c.study_description)
-Index("studies_by_patient_name", studies.c.patient_name)
+_BY_NAME = Index("studies_by_patient_name", studies.c.patient_name)
 Index("studies_of_patient", studies.c.patient_row)
 Index("patients_by_id", patients.c.patient_id)
 Index("names_by_text", names.c.owner, names.c.kind, names.c.text, names.c.row)
 Index("names_by_sound", names.c.owner, names.c.sound, names.c.row, sqlite_where=names.c.sound != "")
 Index("series_by_uid", series.c.series_instance_uid)
-Index("series_by_modality", series.c.modality, series.c.study_row)
+_BY_MODALITY = Index("series_by_modality", series.c.modality, series.c.study_row)
 Index("instances_by_uid", instances.c.sop_instance_uid, unique=True)
 _NON_PATIENT = instances.c.study_row.is_(None)
 Index("instances_non_patient", instances.c.sop_class_uid, sqlite_where=_NON_PATIENT, postgresql_where=_NON_PATIENT)
@@ -387,3 +385,17 @@ event_reports = Table(
     Column("recipients", String, nullable=False),
     sqlite_autoincrement=True,
 )
+
+
+# ---- Index files of earlier releases
+
+
+def _to_2(connection: Connection) -> None:
+    """Studies are ordered by name and found by modality in an index alone."""
+    _BY_MODALITY.drop(connection)
+    _BY_MODALITY.create(connection)
+    _BY_NAME.create(connection, checkfirst=True)
+
+
+# From schema version N to N + 1.
+UPGRADES: dict[int, Callable[[Connection], None]] = {1: _to_2}

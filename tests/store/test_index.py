@@ -99,6 +99,29 @@ class IndexTests(SynchronousTestCase):
         self.index.open()
         self.assertEqual(self.patients(), 0)
 
+    def test_an_older_version_is_upgraded(self) -> None:
+        """The file of version 1 becomes what a new one is."""
+        made = self.definitions()
+        with self.index.batch() as connection:
+            for statement in (
+                "DROP INDEX studies_by_patient_name",
+                "DROP INDEX series_by_modality",
+                "CREATE INDEX series_by_modality ON series (modality)",
+                "UPDATE about SET value = '1'",
+            ):
+                connection.execute(text(statement))
+        self.assertNotEqual(self.definitions(), made)
+        self.index.close()
+        self.index.open()
+        self.assertEqual(self.definitions(), made)
+        with self.index.reader() as connection:
+            self.assertEqual(connection.scalar(select(schema.about.c.value)), str(schema.VERSION))
+
+    def definitions(self) -> list[str]:
+        """Every table and index of the file, as SQL."""
+        with self.index.reader() as connection:
+            return sorted(connection.scalars(text("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")))
+
     def test_newer_version_is_refused(self) -> None:
         """An index of a newer server is not touched."""
         with self.index.batch() as connection:
