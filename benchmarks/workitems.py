@@ -37,7 +37,7 @@ QUERIES = {
     "state": "ProcedureStepState=SCHEDULED",
     "state and station": "ProcedureStepState=SCHEDULED&ScheduledStationNameCodeSequence.CodeValue=ST7",
     "station, day and priority": "ScheduledStationNameCodeSequence.CodeValue=ST7"
-    "&ScheduledProcedureStepStartDateTime=20260601-20260607&ScheduledProcedureStepPriority=HIGH",
+    "&ScheduledProcedureStepStartDateTime=20260401-20260407&ScheduledProcedureStepPriority=HIGH",
     "patient ID": "PatientID=P4711",
     "patient name": "PatientName=SMITH47*",
     "accession number": "ReferencedRequestSequence.AccessionNumber=ACC815",
