@@ -19,6 +19,8 @@ from .retrieve import PAGE, damage
 
 # Metadata that are larger, packed, are put together without ever being in memory as a whole.
 _LARGE = 512 << 10
+# So many instances are put together at once, and kept: long series are asked for again and again.
+_PAGE = 4 * PAGE
 
 
 class Assemble(Protocol):
@@ -51,8 +53,8 @@ class Metadata:
     _workers: Workers
     _folder: Folder
     _preparation: Preparation
-    _cache: StudyCache[Assembled] = field(factory=lambda: StudyCache(16 << 20))
-    page: int = PAGE
+    _cache: StudyCache[Assembled] = field(factory=lambda: StudyCache(32 << 20))
+    page: int = _PAGE
     large: int = _LARGE
 
     def subscribe(self, hub: EventHub) -> None:
