@@ -44,7 +44,8 @@ class Preparation:
     _last: int = field(init=False, default=0)  # the highest row that was looked at
     _again: set[int] = field(init=False, factory=set)  # rows below it whose instance was replaced
     _waiting: Any = field(init=False, default=None)
-    _since: float = field(init=False, default=0.0)
+    _latest: float = field(init=False, default=-1e9)  # when the latest instance arrived
+    _since: float | None = field(init=False, default=None)  # since when there are arrears
     _working: bool = field(init=False, default=False)
     _arrived: bool = field(init=False, default=False)  # while it was working
     _stopped: bool = field(init=False, default=False)
@@ -55,43 +56,65 @@ class Preparation:
 
     def start(self) -> None:
         """Look for what is missing."""
-        self._wake()
+        self._wait()
 
     def stop(self) -> None:
         """Begin nothing new."""
         self._working = self._stopped = True
-        if self._waiting is not None and self._waiting.active():
+        if self._waiting is not None:
             self._waiting.cancel()
+            self._waiting = None
 
     def _stored(self, event: InstanceStored) -> None:
         if event.row <= self._last:
             self._again.add(event.row)
         self._arrived = True
-        self._wake()
+        self._latest = self._clock.seconds()
+        if self._waiting is None and not self._working:
+            self._wait()
 
-    def _wake(self) -> None:
+    def _wait(self) -> None:
+        """Look again when it may be quiet."""
         now = self._clock.seconds()
-        waiting = self._waiting is not None and self._waiting.active()
-        if waiting and now - self._since < PATIENCE_SECONDS:
-            self._waiting.reset(QUIET_SECONDS)
-        elif not waiting and not self._working:
-            self._since, self._waiting = now, self._clock.callLater(QUIET_SECONDS, lambda: spawn(self._catch_up()))
+        if self._since is None:
+            self._since = now
+        passed = now - self._latest
+        self._waiting = self._clock.callLater(QUIET_SECONDS - passed if passed < QUIET_SECONDS else QUIET_SECONDS, self._look)
+
+    def _look(self) -> None:
+        self._waiting = None
+        if self._gives_way():
+            self._wait()
+        else:
+            spawn(self._catch_up())
+
+    def _gives_way(self) -> bool:
+        """Whether instances are arriving, and it is not too long ago that something was prepared."""
+        now = self._clock.seconds()
+        patient = self._since is None or now - self._since < PATIENCE_SECONDS
+        return patient and now - self._latest < QUIET_SECONDS
 
     async def _catch_up(self) -> None:
+        """Prepare what there is, as long as nothing arrives meanwhile."""
         self._working = True
         try:
             await self._workers.disk(self._folder.tidy)
-            while rows := await self._next():
+            while not self._gives_way():
+                rows = await self._next()
+                if not rows:
+                    self._since = None
+                    break
                 page = retrieval.verified(await self._workers.read(retrieval.pages, self._folder, rows))
                 report(page.damaged)
                 made = await self._workers.prepare(_prepare_all, page.page, self.inline_threshold)
                 await self._workers.write(prepared.save, made)
         except ServiceError as error:
+            self._since = None
             log.warning("preparing instances is put off: %s", error.comment)
         finally:
             self._working = self._stopped
-        if self._arrived:
-            self._wake()
+        if not self._stopped and (self._arrived or self._since is not None):
+            self._wait()
 
     async def _next(self) -> list[int]:
         self._arrived = False

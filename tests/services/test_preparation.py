@@ -1,9 +1,12 @@
 """Preparation: of everything that is stored, after a while; again after a replacement; now when it is asked for."""
 
+from typing import Any
+
 from twisted.internet.defer import ensureDeferred
 from twisted.internet.task import Clock
 
 from dicomd.pixels.frames import unpack
+from dicomd.services.hub import InstanceStored
 from dicomd.services.preparation import PATIENCE_SECONDS, QUIET_SECONDS, Preparation
 from dicomd.services.retrieve import StoredInstance
 from dicomd.store import prepared, retrieval
@@ -59,6 +62,25 @@ class PreparationTests(PreparationCase):
             self.put(number)
             self.clock.advance(QUIET_SECONDS / 2)
         self.assertIsNotNone(self.prepared(1))
+
+    def test_gives_way(self) -> None:
+        """When instances arrive again while it is working, the rest waits for the next quiet moment."""
+        for number in range(1, 41):
+            self.put(number)
+        found, original = self.found(1), prepared.save
+
+        def save(*arguments: Any) -> None:
+            original(*arguments)
+            self.hub.publish(InstanceStored(found.key, found.sop_class_uid, found.transfer_syntax_uid, found.row))
+
+        patched = self.patch(prepared, "save", save)
+        self.clock.advance(QUIET_SECONDS)
+        self.assertEqual(sum(self.prepared(number) is not None for number in range(1, 41)), 32)
+        patched.restore()
+        self.clock.advance(QUIET_SECONDS / 2)
+        self.assertIsNone(self.prepared(40))
+        self.clock.advance(QUIET_SECONDS)
+        self.assertIsNotNone(self.prepared(40))
 
     def test_earlier_run(self) -> None:
         """What an earlier run left is prepared at the start."""
