@@ -8,7 +8,8 @@ from pathlib import Path
 import pydicom
 from twisted.trial.unittest import SkipTest
 
-SHARED = Path(os.environ.get("DICOMD_TEST_DATA", "/work/shared/data"))
+# `../shared/data` beside the repository, unless the environment names another place.
+SHARED = Path(os.environ.get("DICOMD_TEST_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
 
 
 def shared(path: str) -> Path:
