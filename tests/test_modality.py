@@ -33,6 +33,7 @@ from tests.data import pydicom_file, shared
 from tests.dimse.test_door import tool
 from tests.model.test_performed_steps import FINAL, creation
 from tests.process import Twistd
+from tests.requestor import steady
 from tests.services.test_worklist import order
 
 LOOPBACK = "tcp:0:interface=127.0.0.1"
@@ -77,7 +78,7 @@ def associate(port: int, *classes: str, **options: Any) -> Any:
         ae.add_requested_context(uid)
     association = ae.associate("127.0.0.1", port, **options)
     assert association.is_established
-    return association
+    return steady(association)
 
 
 def found(association: Any, query: Dataset) -> list[Dataset]:

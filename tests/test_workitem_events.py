@@ -24,6 +24,7 @@ from dicomd.config import Config, RemoteAE
 from dicomd.model.attributes import Attributes, attribute
 from dicomd.model.workitem_attributes import GLOBAL_SUBSCRIPTION, UPS_PUSH
 from tests.daemon import Daemon, run
+from tests.requestor import steady
 from tests.workitems import KEY, UID, discontinued, new_item, performed
 
 Seen = tuple[int, str, str]
@@ -201,7 +202,7 @@ class RemoteTests(Case):
         client = AE("WATCHER")
         for context in (UnifiedProcedureStepPush, UnifiedProcedureStepWatch, UnifiedProcedureStepPull):
             client.add_requested_context(context)
-        association = client.associate("127.0.0.1", port, ae_title="DICOMD")
+        association = steady(client.associate("127.0.0.1", port, ae_title="DICOMD"))
         assert association.is_established
         classes: dict[str, Any] = {"class_uid": UPS_PUSH, "instance_uid": uid}
         item = Dataset.from_json(new_item(t00081195=None, t00404034={"vr": "SQ"}))

@@ -24,6 +24,7 @@ from dicomd.wire.messages import Command, CommandField, MessageWriter
 from dicomd.wire.pdu import AssociateRequest, ProposedContext, encode_request
 from tests.daemon import Daemon, run
 from tests.data import pydicom_file, shared
+from tests.requestor import steady
 
 
 async def tool(name: str, *arguments: object) -> str:
@@ -127,7 +128,7 @@ class PynetdicomTests(DoorCase):
             ae.add_requested_context(MRImageStorage, dataset.file_meta.TransferSyntaxUID)
             role = build_role(MRImageStorage, scu_role=True, scp_role=True)
             handlers = [(evt.EVT_C_STORE, on_store)]
-            association = ae.associate("127.0.0.1", port, ext_neg=[role], evt_handlers=handlers)
+            association = steady(ae.associate("127.0.0.1", port, ext_neg=[role], evt_handlers=handlers))
             assert association.is_established
             assert association.send_c_echo().Status == 0
             assert association.send_c_store(dataset).Status == 0
