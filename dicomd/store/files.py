@@ -18,7 +18,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
@@ -51,7 +51,7 @@ class Records(Protocol):
     """What is known of instances, for settling what a crash left."""
 
     def key_in(self, path: str) -> InstanceKey | None:
-        """The UIDs in a file; None when it is no whole instance."""
+        """The UIDs in a file; None when it is no whole instance. Raises `OSError` when it cannot be read."""
 
     def file_of(self, key: InstanceKey) -> str | None:
         """The file that the row of an instance names; None when it has no row."""
@@ -239,7 +239,17 @@ class Folder:
 
     def sweep(self, records: Records) -> int:
         """Settle what a crash left in the spool; answers how many instances were taken back."""
-        return sum(self.resolve(path, records) for path in self._spooled())
+        return sum(self._each_spooled(lambda spool: self.resolve(spool, records)))
+
+    def _each_spooled(self, settle: Callable[[str], bool]) -> list[bool]:
+        """What cannot be read now stays in the spool: it may be the only name of something acknowledged."""
+        settled = []
+        for spool in self._spooled():
+            try:
+                settled.append(settle(spool))
+            except OSError as error:
+                log.error("a file of the spool could not be settled and stays: %s", error.strerror)
+        return settled
 
     def _spooled(self) -> list[str]:
         return [entry.path for entry in os.scandir(os.path.join(self.root, "spool"))]
@@ -265,11 +275,14 @@ class Folder:
 
     def keep_spooled(self, records: Records) -> None:
         """Nothing tells what was committed: every whole instance in the spool is put in place, unless it is there already."""
-        for spool in self._spooled():
-            key = records.key_in(spool)
-            if key and self._linked_to(spool, key) is None:
-                self._synchronise(os.path.dirname(self.path(self.place(spool, key).file)))
-            os.unlink(spool)
+        self._each_spooled(lambda spool: self._keep(spool, records))
+
+    def _keep(self, spool: str, records: Records) -> bool:
+        if key := records.key_in(spool):
+            file = self._linked_to(spool, key) or self.place(spool, key).file
+            self._synchronise(os.path.dirname(self.path(file)))
+        os.unlink(spool)
+        return key is not None
 
     def synchronise(self) -> None:
         """Make the names in the folder itself durable."""

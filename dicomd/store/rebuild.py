@@ -137,10 +137,8 @@ class Rebuild:
         self.index = Index(self._new)
         self.index.open()
         with self.index.batch() as connection:
-            if self._old.exists() and not self.lost:
-                self.folder.sweep(IndexRecords(connection))
-            else:
-                self.folder.keep_spooled(IndexRecords(connection))
+            # The files are the truth: what the old index does not know of is kept as well.
+            self.folder.keep_spooled(IndexRecords(connection))
             for table in _FROM_FILES:
                 connection.execute(delete(table))
 

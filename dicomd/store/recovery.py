@@ -9,8 +9,8 @@ from sqlalchemy import Connection, select
 from ..model.identifiers import InstanceKey
 from ..model.status import ServiceError
 from .files import Folder
+from .header import check_identity
 from .incoming import read_file
-from .instances import key_of
 from .schema import instances
 
 _CHUNK = 1 << 20
@@ -33,11 +33,13 @@ class IndexRecords:
     connection: Connection
 
     def key_in(self, path: str) -> InstanceKey | None:
-        """The UIDs in a file; None when it is no whole instance."""
+        """The UIDs in a file; None when it is no whole instance. Raises `OSError` when it cannot be read."""
         try:
-            return key_of(read_file(path)[1])
-        except (ServiceError, OSError):
+            _, header = read_file(path)
+            check_identity(header)
+        except ServiceError:
             return None
+        return header.key
 
     def file_of(self, key: InstanceKey) -> str | None:
         """The file that the row of an instance names; None when it has no row."""
