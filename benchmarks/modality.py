@@ -11,6 +11,7 @@ import statistics
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from server import DicomServer
@@ -68,6 +69,17 @@ def query(connection: http.client.HTTPConnection, seconds: float) -> None:
         print(f"worklist, {name:20} {len(json.loads(body)):4} matches, p50 {statistics.median(took) * 1000:6.2f} ms")
 
 
+def together(server: DicomServer, work: Callable[[int], None], count: int) -> float:
+    """Run `work(number)` in so many threads; the server's CPU seconds meanwhile."""
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(count)]
+    cpu = server.cpu_seconds()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return server.cpu_seconds() - cpu
+
+
 def create(server: DicomServer, connections: int, seconds: float) -> None:
     until, counts = time.perf_counter() + seconds, [0] * connections
 
@@ -78,13 +90,7 @@ def create(server: DicomServer, connections: int, seconds: float) -> None:
             assert status == 201, (status, body)
             counts[number] += 1
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(connections)]
-    cpu = server.cpu_seconds()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    cost = (server.cpu_seconds() - cpu) / sum(counts) * 1000
+    cost = together(server, work, connections) / sum(counts) * 1000
     print(f"MPPS creations, {connections} connections: {sum(counts) / seconds:7.0f}/s, server CPU {cost:.2f} ms each")
 
 
@@ -127,13 +133,7 @@ def create_by_dimse(server: DicomServer, associations: int, seconds: float) -> N
             modality.create(f"1.3.{associations}.{number}.{counts[number]}")
             counts[number] += 1
 
-    cpu = server.cpu_seconds()
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(associations)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    cost = (server.cpu_seconds() - cpu) / sum(counts) * 1000
+    cost = together(server, work, associations) / sum(counts) * 1000
     print(f"MPPS N-CREATE, {associations} associations: {sum(counts) / seconds:6.0f}/s, server CPU {cost:.2f} ms each")
 
 

@@ -8,20 +8,18 @@
 import argparse
 import http.client
 import itertools
-import socket
 import statistics
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
+from clients import Requestor
 from server import DicomServer
 from store_core import MR, STAND_IN, template
 
 from dicomd.wire.elements import EXPLICIT_LITTLE, file_meta_bytes
-from dicomd.wire.messages import Command, CommandField, CommandReceived, MessageWriter
-from dicomd.wire.pdu import AssociateRequest, ProposedContext, UserInformation
-from dicomd.wire.upper_layer import AssociateAccepted, Send, UpperLayer
 
 _NUMBERS = itertools.count(10_000_000)
 _BOUNDARY = "benchmark"
@@ -29,62 +27,20 @@ _CHUNK = 1 << 20
 _HEALTH_SECONDS = 0.02
 
 
+# Stores an instance of this UID from the pieces of its data set; must succeed.
+Store = Callable[[str, Iterator[bytes]], None]
+
+
 def new_uid() -> str:
     """Of the length of the stand-in."""
     return f"9.9.9.9.{next(_NUMBERS)}"
 
 
-class Association:
-    """One association that stores, blocking."""
-
-    def __init__(self, server: DicomServer) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", server.ports["dimse"]))
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.machine, self.heard = UpperLayer(131072), []
-        context = ProposedContext(1, MR, (EXPLICIT_LITTLE,))
-        self.machine.associate(AssociateRequest("DICOMD", "BENCH", (context,), UserInformation(131072)))
-        self._perform(self.machine.transport_connected())
-        accepted = self._wait(AssociateAccepted)
-        self.writer = MessageWriter(accepted.accept.user.maximum_length)
-
-    def _perform(self, outputs: list[object]) -> None:
-        for output in outputs:
-            if isinstance(output, Send):
-                self.socket.sendall(output.data)
-            else:
-                self.heard.append(output)
-
-    def _wait(self, kind: type) -> object:
-        while True:
-            for output in self.heard:
-                if isinstance(output, kind):
-                    self.heard.remove(output)
-                    return output
-            data = self.socket.recv(1 << 16)
-            assert data, "the server closed the connection"
-            self._perform(self.machine.receive_data(data))
-
-    def store(self, uid: str, chunks: Iterator[bytes]) -> None:
-        """One C-STORE; must succeed."""
-        command = Command(
-            CommandField.C_STORE, message_id=1, priority=0, affected_sop_class_uid=MR, affected_sop_instance_uid=uid
-        )
-        command.has_data_set = True
-        self.socket.sendall(self.writer.command(1, command))
-        held = next(chunks)
-        for chunk in chunks:
-            self.socket.sendall(self.writer.data_set(1, held, False))
-            held = chunk
-        self.socket.sendall(self.writer.data_set(1, held, True))
-        response = self._wait(CommandReceived)
-        assert response.command.status == 0, response.command
-
-
 class Post:
     """One HTTP connection that stores, one or more instances a request."""
 
-    def __init__(self, server: DicomServer, batch: int = 1) -> None:
-        self.connection, self.batch = server.connect(), batch
+    def __init__(self, server: DicomServer) -> None:
+        self.connection = server.connect()
 
     def store(self, uid: str, chunks: Iterator[bytes]) -> None:
         """One multipart request; must succeed."""
@@ -180,12 +136,17 @@ def measure(server: DicomServer, name: str, senders: list[Callable[[], int]], co
     )
 
 
-def one_by_one(sender: Association | Post, data: bytes) -> Callable[[], int]:
+def by_dimse(server: DicomServer) -> Store:
+    """C-STORE on an association of its own."""
+    return partial(Requestor(server, ((MR, EXPLICIT_LITTLE),)).store, MR)
+
+
+def one_by_one(store: Store, data: bytes) -> Callable[[], int]:
     """Stores a new instance a call."""
 
     def send() -> int:
         uid = new_uid()
-        sender.store(uid, iter([data.replace(STAND_IN.encode(), uid.encode(), 1)]))
+        store(uid, iter([data.replace(STAND_IN.encode(), uid.encode(), 1)]))
         return 1
 
     return send
@@ -201,7 +162,7 @@ def batches(sender: Post, data: bytes, size: int) -> Callable[[], int]:
     return send
 
 
-def large(server: DicomServer, name: str, sender: Association | Post, megabytes: int) -> None:
+def large(server: DicomServer, name: str, store: Store, megabytes: int) -> None:
     """One instance of so many megabytes."""
     uid, size = new_uid(), megabytes * _CHUNK
     head = template(0).replace(STAND_IN.encode(), uid.encode(), 1)[:-12]
@@ -209,7 +170,7 @@ def large(server: DicomServer, name: str, sender: Association | Post, megabytes:
     before = server.rss_mb()
     server.forget_peak()
     begun = time.perf_counter()
-    sender.store(uid, itertools.chain([head + pixels], itertools.repeat(bytes(_CHUNK), megabytes)))
+    store(uid, itertools.chain([head + pixels], itertools.repeat(bytes(_CHUNK), megabytes)))
     seconds = time.perf_counter() - begun
     print(f"{name:28s} {megabytes / seconds:6.0f} MB/s  peak RSS +{server.rss_mb(peak=True) - before:.0f} MB")
 
@@ -223,15 +184,15 @@ def main() -> None:
     data, count = template(arguments.bytes), arguments.instances
     with tempfile.TemporaryDirectory() as folder, DicomServer(folder) as server:
         for number in (1, 4):
-            associations = [one_by_one(Association(server), data) for _ in range(number)]
+            associations = [one_by_one(by_dimse(server), data) for _ in range(number)]
             measure(server, f"C-STORE, {number} associations", associations, count)
         for number in (1, 4):
-            posts = [one_by_one(Post(server), data) for _ in range(number)]
+            posts = [one_by_one(Post(server).store, data) for _ in range(number)]
             measure(server, f"STOW, {number} connections", posts, count)
         measure(server, "STOW, 100 a request", [batches(Post(server), data, 100)], count)
         if arguments.large:
-            large(server, "C-STORE, large", Association(server), arguments.large)
-            large(server, "STOW, large", Post(server), arguments.large)
+            large(server, "C-STORE, large", by_dimse(server), arguments.large)
+            large(server, "STOW, large", Post(server).store, arguments.large)
 
 
 if __name__ == "__main__":
