@@ -127,9 +127,6 @@ _ELEMENTS: tuple[tuple[int, str, str], ...] = (
 _ELEMENT = struct.Struct("<HHL")
 _US = struct.Struct("<H")
 _SHORT = struct.Struct("<HHLH")
-# The heads of Message ID and Affected SOP Instance UID
-_MESSAGE_ID, _INSTANCE = _ELEMENT.pack(0, 0x0110, 2), struct.pack("<HH", 0, 0x1000)
-_LONGEST_RECURRING = 256
 
 
 def _read_text(value: bytes) -> str:
@@ -163,24 +160,8 @@ _READERS = {element: (name, _READ[vr]) for element, vr, name in _ELEMENTS}
 def decode_command(data: bytes) -> Command:
     """The command set, which is always Implicit VR Little Endian (PS3.7 6.3.1); raises `MessageError`.
 
-    Retired and unknown elements of group 0000 are passed over. Commands that name no instance recur but for the Message ID.
+    Retired and unknown elements of group 0000 are passed over.
     """
-    at = data.find(_MESSAGE_ID)
-    if at >= 0 and _INSTANCE not in data and len(data) <= _LONGEST_RECURRING:
-        found = _recurring(data[: at + 8], data[at + 10 :])
-        if found is not None:
-            return Command(**found, message_id=_US.unpack_from(data, at + 8)[0])
-    return Command(**_decode(data))
-
-
-@lru_cache(512)
-def _recurring(before: bytes, after: bytes) -> dict[str, Any] | None:
-    """The elements besides the Message ID, if that is what stands in the gap."""
-    one, other = (_decode(before + _US.pack(number) + after) for number in (1, 2))
-    return None if (one.pop("message_id", 0), other.pop("message_id", 0)) != (1, 2) or one != other else one
-
-
-def _decode(data: bytes) -> dict[str, Any]:
     found: dict[str, Any] = {}
     position, end = 0, len(data)
     try:
@@ -196,7 +177,7 @@ def _decode(data: bytes) -> dict[str, Any]:
         raise MessageError(f"command set: {error}") from None
     if "command_field" not in found or "has_data_set" not in found:
         raise MessageError("command set without Command Field or Command Data Set Type")
-    return found
+    return Command(**found)
 
 
 def _uid_bytes(value: str) -> bytes:
