@@ -76,9 +76,14 @@ _TREE = _tree(KEYS.items())
 
 
 def key_values(attributes: Attributes) -> set[tuple[str, str]]:
-    """Path (tags joined) and value of everything that the index keeps of an item."""
+    """Path (tags joined) and value of everything that the index keeps of an item.
+
+    NUL, which no text may hold (PS3.5 6.1.3), becomes U+FFFD: functions of a database may take it for the end of the text.
+    """
     found: set[tuple[str, str]] = set()
     _gather(attributes, _TREE, offset_of(attributes), found)
+    if any("\0" in value for _, value in found):
+        return {(path, value.replace("\0", "\ufffd")) for path, value in found}
     return found
 
 

@@ -213,3 +213,16 @@ class KeyRowTests(SynchronousTestCase):
             workitems.remove(connection, item, 0)
             self.assertEqual(connection.exec_driver_sql("SELECT * FROM workitem_keys").fetchall(), [])
             self.assertTrue(workitems.was_deleted(connection, "1.9"))
+
+    def test_nul(self) -> None:
+        """No text may hold it; one that does is still a value of its own, in the rows and for a search."""
+        index = new_index(self.mktemp())
+        self.addCleanup(index.close)
+        with index.batch() as connection:
+            item = workitems.add(connection, "1.9.1", new_item(t00741204=attribute("LO", "A", "A\0B", "A\0C")))
+            workitems.add(connection, "1.9.2", new_item(t00741204=attribute("LO", "A\0B")))
+            found = search(connection, from_parameters([("ProcedureStepLabel", "A")]), 10, 0)
+            self.assertEqual([text(orjson.loads(one), "00404041") for one in found.items], ["READY"])
+            workitems.remove(connection, item, 0)
+            (rows,) = connection.exec_driver_sql("SELECT count(*) FROM workitem_keys WHERE workitem = 1").fetchone() or ()
+            self.assertEqual(rows, 0)
