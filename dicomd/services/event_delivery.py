@@ -81,6 +81,12 @@ class Link:
     delivery: "Delivery"
     loading: bool = False
 
+    @property
+    def is_open(self) -> bool:
+        """Channels as long as they are not closed; the configured application entity as long as there is none."""
+        subscriber = self.subscriber
+        return self in subscriber.links or (self is subscriber.remote and not subscriber.links)
+
     def resume(self) -> None:
         """The channel can take reports again."""
         self.delivery.feed(self)
@@ -332,7 +338,7 @@ class Delivery:
         """Hand the channel what it can take; what is not at hand is read first."""
         while link.channel.ready and not link.loading:
             numbers = [number for number in link.subscriber.waiting if number > link.sent][:PORTION]
-            if not numbers or not self._is_open(link):
+            if not numbers or not link.is_open:
                 return
             reports = [self._recent[number] for number in numbers if number in self._recent]
             if len(reports) < len(numbers):
@@ -340,11 +346,6 @@ class Delivery:
                 self._run(self._load(link, numbers))
                 return
             self._hand_over(link, reports, numbers[-1])
-
-    def _is_open(self, link: Link) -> bool:
-        """Channels as long as they are not closed; the configured application entity as long as there is none."""
-        subscriber = link.subscriber
-        return link in subscriber.links or (link is subscriber.remote and not subscriber.links)
 
     def _hand_over(self, link: Link, reports: Sequence[Report], last: int) -> None:
         link.sent = last
@@ -360,7 +361,7 @@ class Delivery:
             self._clock.callLater(SETTLE_SECONDS, self.feed, link)
         finally:
             link.loading = False
-        if numbers and self._is_open(link):
+        if numbers and link.is_open:
             self._hand_over(link, reports, numbers[-1])
             self.feed(link)
 

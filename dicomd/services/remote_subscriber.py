@@ -9,7 +9,7 @@ from attrs import define, field
 
 from ..model.attributes import Attributes
 from ..model.identifiers import Peer
-from ..model.status import ServiceError, Status
+from ..model.status import MalformedDataset, ServiceError, Status
 from ..model.workitem_attributes import GLOBAL_SUBSCRIPTION, UPS_PUSH
 from ..model.workitem_events import Report
 from .event_delivery import Link
@@ -69,23 +69,31 @@ class RemoteSubscriber:
             self._timer.cancel()
 
     async def _deliver(self, reports: Sequence[Report]) -> None:
-        """All over one association; whatever the subscriber answers, it has the report."""
+        """All over one association, unless a channel is opened meanwhile; whatever the subscriber answers, it has the report."""
         assert self._link is not None
         try:
             async with self._sender.reporting(self._peer, UPS_PUSH) as send:
                 for report in reports:
-                    event = report.event
-                    await send(event.sop_instance_uid or GLOBAL_SUBSCRIPTION, event.type, event.information)
+                    await self._report(send, report)
                     self._retry_in = FIRST_RETRY_SECONDS
                     self._link.delivered(report.id)
                     if self._stopped:
                         return
+                    if not self._link.is_open:
+                        break
         except ServiceError as error:
             log.info("event reports to %s: %s", self._peer.ae_title, error.comment)
             self._retry_later()
             return
-        self._busy = False
-        self._link.resume()
+        self._again()
+
+    async def _report(self, send: Callable[[str, int, Attributes], Awaitable[Status]], report: Report) -> None:
+        """What cannot be said in this encoding never can: it is dropped, so that it does not hold up all that follows."""
+        event = report.event
+        try:
+            await send(event.sop_instance_uid or GLOBAL_SUBSCRIPTION, event.type, event.information)
+        except MalformedDataset as error:
+            log.warning("event report %d to %s was dropped: %s", report.id, self._peer.ae_title, error.comment)
 
     def _retry_later(self) -> None:
         if not self._stopped:

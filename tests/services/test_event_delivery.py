@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from dicomd.model.identifiers import Peer
-from dicomd.model.status import ServiceError, Status
+from dicomd.model.status import MalformedDataset, ServiceError, Status
 from dicomd.model.workitem_attributes import GLOBAL_SUBSCRIPTION, UPS_PUSH
 from dicomd.services import event_delivery
 from dicomd.services.remote_subscriber import RemoteSubscriber
@@ -24,10 +24,11 @@ NOW = 1_780_000_000
 
 @define(eq=False)
 class Reporter:
-    """Takes N-EVENT-REPORTs; fails as often as `failures` says; `hold`: answers only when told."""
+    """Takes N-EVENT-REPORTs; fails as often as `failures` says; `hold`: answers only when told; `unfit`: cannot be encoded."""
 
     failures: int = 0
     hold: bool = False
+    unfit: str = ""
     taken: list[tuple[str, str, int]] = field(factory=list)
     held: "list[Deferred[Status]]" = field(factory=list)
     associations: int = 0
@@ -43,6 +44,9 @@ class Reporter:
         if self.failures:
             self.failures -= 1
             answer.errback(ServiceError("cannot be reached"))
+            return answer
+        if uid == self.unfit:
+            answer.errback(MalformedDataset("has a value that is no CS"))
             return answer
         self.taken.append((peer.ae_title, uid, event_type))
         self.held.append(answer)
@@ -278,6 +282,29 @@ class RemoteTests(Case):
         self.create(1, 2, 3)
         self.clock.advance(5)
         self.assertEqual((len(self.reporter.taken), self.reporter.associations), (3, 2))
+
+    def test_unfit(self) -> None:
+        """What cannot be encoded is dropped and does not hold up what follows."""
+        self.reporter.unfit = f"{UID}.1"
+        self.subscribe("PEER")
+        self.create(1, 2)
+        self.assertEqual(self.reporter.taken, [("PEER", f"{UID}.2", 1)])
+        self.assertEqual(self.kept(), 0)
+
+    def test_channel_opened_meanwhile(self) -> None:
+        """The rest of those on their way goes over the channel alone, what that leaves to the configured AE again."""
+        self.reporter.hold = True
+        self.subscribe("PEER")
+        self.create(1)
+        self.create(2, 3)
+        self.reporter.held[-1].callback(Status.SUCCESS)
+        self.assertEqual(len(self.reporter.taken), 2)
+        inbox = self.core.open("PEER", acknowledge=False)
+        self.reporter.held[-1].callback(Status.SUCCESS)
+        self.assertEqual(len(self.reporter.taken), 2)
+        self.assertEqual(self.numbers(inbox), [2, 3])
+        inbox.link.closed()
+        self.assertEqual(self.reporter.taken[2:], [("PEER", f"{UID}.3", 1)])
 
     def test_retried(self) -> None:
         """A peer that cannot be reached gets them later, and delays nobody."""
