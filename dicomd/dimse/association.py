@@ -55,6 +55,7 @@ class Association:
     ended: bool = field(default=False, init=False)
     is_draining: bool = field(default=False, init=False)
     served: int = field(default=0, init=False)
+    is_streaming: bool = field(default=False, init=False)  # a data set is on its way to the peer, as fast as it is made
     _receiving: Message | Answer | None = field(default=None, init=False)
     _discarding: bool = field(default=False, init=False)
     _running: Message | None = field(default=None, init=False)
@@ -156,7 +157,7 @@ class Association:
     async def _stream(self, context: Context, command: Command, chunks: AsyncGenerator[bytes, None]) -> None:
         """One chunk is held back, because only the last fragment may be marked as the last."""
         self.link.send(self.writer.command(context.id, command))
-        held = b""
+        held, self.is_streaming = b"", True
         try:
             async with aclosing(chunks):
                 async for chunk in chunks:
@@ -167,6 +168,8 @@ class Association:
         except ServiceError:
             self.link.abort("a data set broke off while it was sent")
             raise
+        finally:
+            self.is_streaming = False
         self._still_here().link.send(self.writer.data_set(context.id, held, True))
 
     def _still_here(self) -> "Association":

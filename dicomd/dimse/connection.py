@@ -256,6 +256,8 @@ class Connection(Protocol):
         """Send P-DATA."""
         if self.upper_layer.state not in (State.STA6, State.STA8):
             raise AssociationEnded
+        if not self._outgoing.is_blocked:
+            self._touch()
         self.perform(self.upper_layer.send(pdus))
 
     def writable(self) -> Awaitable[None]:
@@ -312,7 +314,7 @@ class Connection(Protocol):
             return self._timeouts.response + self._timeouts.artim
         if self._outgoing.is_blocked:
             return self._timeouts.response
-        if self.is_paused:
+        if self.is_paused or association.is_streaming:
             return None
         if association.awaits_peer or self.upper_layer.messages.is_mid_message:
             return self._timeouts.response

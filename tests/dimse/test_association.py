@@ -281,6 +281,24 @@ class RequestTests(AssociationCase):
         self.clock.pump([30] * 5)
         self.failureResultOf(answer, AssociationEnded)
 
+    def test_long_data_set(self) -> None:
+        """While a data set is sent that takes long to make, the peer owes nothing; once it is sent, a response."""
+        pieces: list[Deferred[bytes]] = [Deferred() for _ in range(6)]
+
+        async def chunks() -> Any:
+            for piece in pieces:
+                yield await piece
+
+        answer = ensureDeferred(self.association.request(self.association.contexts[1], store(None), chunks()))
+        for piece in pieces:
+            self.clock.pump([15] * 7)
+            self.assertFalse(self.association.ended)
+            piece.callback(b"ab")
+        self.clock.advance(50)
+        self.assertFalse(self.association.ended)
+        self.clock.pump([15] * 5)
+        self.failureResultOf(answer, AssociationEnded)
+
     def test_unknown_response(self) -> None:
         """To a request that was never made: aborted."""
         self.peer.request(1, Command(0x8001, message_id_being_responded_to=77, status=0))
