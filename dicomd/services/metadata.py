@@ -19,8 +19,8 @@ from .retrieve import PAGE, damage
 
 # Metadata that are larger, packed, are put together without ever being in memory as a whole.
 _LARGE = 512 << 10
-# So many instances are put together at once, and kept: long series are asked for again and again.
-_PAGE = 4 * PAGE
+# Up to so many instances are one answer, which is kept: long series are asked for again and again.
+_MOST = 4 * PAGE
 
 
 class Assemble(Protocol):
@@ -54,7 +54,8 @@ class Metadata:
     _folder: Folder
     _preparation: Preparation
     _cache: StudyCache[Assembled] = field(factory=lambda: StudyCache(32 << 20))
-    page: int = _PAGE
+    most: int = _MOST
+    page: int = PAGE
     large: int = _LARGE
 
     def subscribe(self, hub: EventHub) -> None:
@@ -84,7 +85,9 @@ class Metadata:
         self, connection: Any, study: str, series: str, instance: str, assemble: Assemble
     ) -> tuple[Selection, list[bytes | None], Piece | None]:
         """The selection and its objects as far as they are prepared; put together when they all are."""
-        selection = retrieval.choose(connection, self._folder, study, series, instance, most=self.page)
+        selection = retrieval.choose(connection, self._folder, study, series, instance, most=self.most)
+        if selection.following:
+            selection = selection.cut(self.page)
         made = prepared.load_packed(connection, [found.row for found in selection.page])
         complete = bool(made) and None not in made
         content = self._put_together(assemble, selection, made) if complete else None

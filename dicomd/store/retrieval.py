@@ -71,6 +71,11 @@ class Selection:
     content: bytes = b""
     extent: "Extent | None" = None
 
+    def cut(self, most: int) -> "Selection":
+        """The same with at most so many instances on the first page."""
+        following = array("q", [found.row for found in self.page[most:]]) + self.following
+        return evolve(self, page=self.page[:most], following=following)
+
 
 COLUMNS = (
     instances.c.id,

@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from lxml import etree
@@ -10,7 +11,7 @@ from pydicom import dcmread
 
 from dicomd.services.cache import StudyCache
 from dicomd.web.routes import Route
-from dicomd.web.wado_metadata import WadoMetadata, replaced
+from dicomd.web.wado_metadata import WadoMetadata, _Array, replaced
 from tests.archive import ArchiveCase, edited, parts
 from tests.web.harness import Answer, Connection, encode
 
@@ -97,12 +98,26 @@ class JsonTests(MetadataCase):
 
     def test_very_many(self) -> None:
         """Page by page when there are more than fit on one, compressed or not."""
-        self.metadata.page = 1
+        self.metadata.most = self.metadata.page = 1
         path = f"/studies/{STUDY}/metadata"
         plain = self.get(path)
         self.assertEqual(self.names(plain), ["1.2.3.4.1", "1.2.3.4.2", "1.2.3.4.3"])
         packed = self.get(path, headers=[("Accept-Encoding", "gzip")])
         self.assertEqual(json.loads(gzip.decompress(packed.body)), plain.json)
+
+    def test_memory(self) -> None:
+        """Too many for one answer are put together in pages, the first as well: memory does not grow with their number."""
+        self.metadata.most, self.metadata.page = 2, 1
+        together: list[int] = []
+        call = _Array.__call__
+
+        def watched(array: _Array, objects: Sequence[bytes], first: bool, last: bool) -> bytes:
+            together.append(len(objects))
+            return call(array, objects, first, last)
+
+        self.patch(_Array, "__call__", watched)
+        names = self.names(self.get(f"/studies/{STUDY}/metadata"))
+        self.assertEqual((names, together), (["1.2.3.4.1", "1.2.3.4.2", "1.2.3.4.3"], [1, 1, 1]))
 
     def test_not_acceptable(self) -> None:
         """Pictures of metadata there are none; what clients mix in their Accept headers is no reason to refuse."""
@@ -162,7 +177,7 @@ class XmlTests(MetadataCase):
 
     def test_very_many(self) -> None:
         """Page by page as well."""
-        self.metadata.page = 2
+        self.metadata.most = self.metadata.page = 2
         self.assertEqual(len(parts(self.get(f"/studies/{STUDY}/metadata", XML))), 3)
 
 
@@ -186,7 +201,7 @@ class DamageTests(MetadataCase):
     def test_long_answer_breaks_off(self) -> None:
         """An answer of unknown length is not closed."""
         self.damage()
-        self.metadata.page = 1
+        self.metadata.most = self.metadata.page = 1
         connection = Connection(self.door)
         with self.assertLogs("dicomd.services.preparation", "WARNING"):
             connection.send(encode("GET", f"/dicom-web/studies/{STUDY}/metadata", headers=[("Accept", JSON)]))
