@@ -24,6 +24,8 @@ Row = tuple[Any, ...]
 
 _MOST_SHAPES = 1000
 _MOST_COUNTS = 1000
+# Characters of values up to which a count is remembered: lists of UIDs can be as long as a URL.
+_LONGEST_REMEMBERED = 1000
 # From this offset on, series and instances of whole studies are passed over instead of counted one by one.
 _FAR = 500
 
@@ -169,15 +171,21 @@ def _far_ids(connection: Connection, plan: Plan, limit: int, offset: int) -> "ar
 
 def count(connection: Connection, plan: Plan) -> int:
     """How many entities are found; counted once, as long as nothing is committed meanwhile."""
+    if sum(len(value) for value in plan.values if isinstance(value, str)) > _LONGEST_REMEMBERED:
+        return _counted(connection, plan)
     current, key = dialect.version(connection), (plan.level, plan.shape, plan.values)
     version, counts = connection.info.get("counts", (None, {}))
     if version != current or len(counts) >= _MOST_COUNTS:
         counts = {}
         connection.info["counts"] = (current, counts)
     if key not in counts:
-        (number,) = _statement("count", plan, _count).run(connection, _values(plan)).fetchone()
-        counts[key] = number or 0
+        counts[key] = _counted(connection, plan)
     return int(counts[key])
+
+
+def _counted(connection: Connection, plan: Plan) -> int:
+    (number,) = _statement("count", plan, _count).run(connection, _values(plan)).fetchone()
+    return number or 0
 
 
 def candidates(connection: Connection, plan: Plan) -> "tuple[array[int], array[int]]":

@@ -93,6 +93,15 @@ class OrderTests(SearchCase):
         self.assertEqual(self.find(("Modality", "CT"), ("limit", "1")).remaining, 3)
         self.assertEqual(self.find(("Modality", "CT"), ("StudyInstanceUID", "1.2.1"), ("limit", "0")).remaining, 1)
 
+    def test_what_is_remembered(self) -> None:
+        """How many remain is remembered for short keys, not for lists as long as a URL."""
+        self.store(made("1"), made("2"))
+        uids = ",".join(f"1.2.{number}" for number in range(500))
+        for keys, remembered in ((("StudyInstanceUID", uids), 0), (("StudyDate", "20240101-"), 1)):
+            self.assertEqual(self.find(keys, ("limit", "1")).remaining, 1)
+            with self.archive.index.reader() as connection:
+                self.assertEqual(len(connection.info.get("counts", (0, {}))[1]), remembered)
+
     def test_far_pages(self) -> None:
         """Behind hundreds of entities pages neither overlap nor leave anything out."""
         for study in range(8):
