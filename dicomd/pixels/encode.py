@@ -1,7 +1,7 @@
 """Pictures to the bytes of a rendered media type (PS3.18 8.7.4)."""
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any, TypeAlias
 
@@ -9,7 +9,7 @@ import imagecodecs
 import numpy as np
 from PIL import Image, features
 
-from ..model.status import NotAcceptable
+from ..model.status import NotAcceptable, TooLarge
 from . import icc, png
 from .header import Bytes, Header
 
@@ -32,12 +32,15 @@ LOSSY = (JPEG, JP2, JXL, WEBP)
 # What can hold an ICC profile here.
 WITH_PROFILE = (JPEG, PNG, WEBP)
 DEFAULT_QUALITY = 90
+# What the formats or their libraries can hold, in pixels a side.
+_LARGEST_SIDE = {JPEG: 65_500, GIF: 65_535, WEBP: 16_383}
 # A picture of mode L or RGB, or its pixels: rows x columns, or rows x columns x 3.
 Drawn: TypeAlias = Image.Image | Bytes
 
 
 def still(picture: Drawn, media_type: str, quality: int | None = None, profile: bytes = b"") -> bytes:
     """One picture; `profile` is embedded."""
+    _require_side(picture, media_type)
     if media_type == JXL:
         return _jxl(np.asarray(picture), quality)
     if media_type == JP2:
@@ -53,6 +56,13 @@ def still(picture: Drawn, media_type: str, quality: int | None = None, profile: 
     out = io.BytesIO()
     image.save(out, **options)
     return out.getvalue()
+
+
+def _require_side(picture: Drawn, media_type: str) -> None:
+    height, width = (picture.height, picture.width) if isinstance(picture, Image.Image) else picture.shape[:2]
+    largest = _LARGEST_SIDE.get(media_type)
+    if largest is not None and max(width, height) > largest:
+        raise TooLarge(f"{media_type} holds up to {largest} pixels a side, this picture has {width} x {height}")
 
 
 def _options(media_type: str, quality: int | None) -> dict[str, Any]:
@@ -98,19 +108,21 @@ def animated(pictures: Iterable[Image.Image], durations: list[int], media_type: 
     options: dict[str, Any] = {"format": "GIF"} if media_type == GIF else _options(media_type, quality)
     if media_type not in ANIMATED:
         raise NotAcceptable(f"moving pictures are not made as {media_type}")
+    _require_side(first, media_type)
     rest = (frame for frame in frames) if media_type == WEBP else chain(frames)
     out = io.BytesIO()
     first.save(out, save_all=True, append_images=rest, duration=durations, loop=0, **options)
     return out.getvalue()
 
 
-def durations(header: Header, frames: int) -> list[int]:
-    """How long each frame is shown, in milliseconds: the cine attributes (PS3.3 C.7.6.5), else ten frames a second."""
+def durations(header: Header, frames: int, shown: Sequence[int]) -> list[int]:
+    """How long each of the `shown` (from 1) of so many frames stays, in milliseconds: the cine attributes (PS3.3 C.7.6.5), else
+    ten frames a second."""
     vector = header.numbers("00181065")
     if len(vector) == frames > 1:
-        return [_bounded(value) for value in (*vector[1:], vector[-1])]
+        return [_bounded(vector[min(frame, frames - 1)]) for frame in shown]
     rate = header.number("00082144") or header.number("00180040")
-    return [_bounded(header.number("00181063") or (1000 / rate if rate and rate > 0 else 100.0))] * frames
+    return [_bounded(header.number("00181063") or (1000 / rate if rate and rate > 0 else 100.0))] * len(shown)
 
 
 def _bounded(milliseconds: float) -> int:

@@ -231,7 +231,10 @@ class Rendering:
             frames = {each.row: each.frames for each in page}
             for found in await self._workers.read(_page, self._folder, [each.row for each in page]):
                 stored = found.stored
-                for frame in range(1, frames[stored.row] + 1) if frames[stored.row] else (0,):
+                count = frames[stored.row]
+                if count > subjects.most_frames(stored):
+                    count = 0  # a lie: one part says that the instance cannot be shown
+                for frame in range(1, count + 1) if count else (0,):
                     yield Item(stored, frame, made=found.made)
 
     async def part(self, item: Item, parameters: RenderingParameters, media_type: str) -> Rendition | None:

@@ -61,7 +61,7 @@ class Several:
     """The client takes parts of `media_type`, one for each of these frames (from 1; 0: the whole instance)."""
 
     media_type: str
-    frames: tuple[int, ...]
+    frames: Sequence[int]
 
 
 def multipart(part_type: str) -> str:
@@ -124,13 +124,13 @@ def representative(subject: Subject) -> int:
     return named if 1 <= named <= subject.frames else (subject.frames - 1) // 2 + 1
 
 
-def _frames(subject: Subject, asked: tuple[int, ...]) -> tuple[int, ...]:
+def _frames(subject: Subject, asked: tuple[int, ...]) -> Sequence[int]:
     if asked and subject.kind is not Kind.IMAGE:
         raise NotAcceptable(f"frames of a {subject.kind.value} cannot be rendered")
     for frame in asked:
         if frame > subject.frames:
             raise NoSuchInstance(f"frame {frame} does not exist, the instance has {subject.frames}")
-    return asked or tuple(range(1, subject.frames + 1))
+    return asked or range(1, subject.frames + 1)
 
 
 def rendition(
@@ -156,7 +156,7 @@ def _look(subject: Subject, frame: int, state: Subject | None) -> Appearance | N
 
 
 def _animation(
-    subject: Subject, frames: tuple[int, ...], parameters: RenderingParameters, media_type: str, state: Subject | None
+    subject: Subject, frames: Sequence[int], parameters: RenderingParameters, media_type: str, state: Subject | None
 ) -> Rendition:
     image = subject.instance.picture.image
     if len(frames) > _MOST_ANIMATED or len(frames) * image.rows * image.columns > _MOST_ANIMATED_PIXELS:
@@ -168,8 +168,7 @@ def _animation(
         for frame in frames:
             yield render(subject.instance, frame - 1, parameters, _look(subject, frame, state))
 
-    every = encode.durations(subject.header, subject.frames)
-    durations = [every[frame - 1] for frame in frames]
+    durations = encode.durations(subject.header, subject.frames, frames)
     return Rendition(media_type, encode.animated(pictures(), durations, media_type, parameters.quality))
 
 

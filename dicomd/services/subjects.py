@@ -25,6 +25,8 @@ _UNDEFINED = 0xFFFFFFFF
 _MEDIA_TYPE = re.compile(r"[a-z0-9.+-]{1,60}/[a-z0-9.+-]{1,60}")
 # Attributes in memory take about this many times their size in the file.
 _IN_MEMORY = 4
+# The most bytes that one deflated byte stands for (RFC 1951: 258 bytes take two bits).
+_MOST_DEFLATED = 1032
 
 
 class Kind(Enum):
@@ -58,8 +60,13 @@ class Subject:
 
     @property
     def frames(self) -> int:
-        """Number of frames; a video counts as one."""
-        return 1 if self.kind is Kind.VIDEO else frame_count(self.header)
+        """Number of frames; a video counts as one. Raises `Undecodable` when the file cannot hold them."""
+        if self.kind is Kind.VIDEO:
+            return 1
+        count = frame_count(self.header)
+        if count > most_frames(self.stored):
+            raise Undecodable("Number of Frames is more than the file can hold", offending=(0x00280008,))
+        return count
 
     def stream(self) -> tuple[str, list[FileRange]]:
         """Media type and file ranges of a video stream, as stored."""
@@ -78,6 +85,11 @@ class Subject:
             content = content[:length]
         media_type = self.header.text("00420012").lower()
         return media_type if _MEDIA_TYPE.fullmatch(media_type) else "application/octet-stream", content
+
+
+def most_frames(stored: StoredInstance) -> int:
+    """More frames than these no file of its size can hold: one needs a bit at least, and that is what deflating makes of it."""
+    return 8 * stored.size * (_MOST_DEFLATED if transfer_syntax(stored.transfer_syntax_uid).deflated else 1)
 
 
 def load(stored: StoredInstance, sample_limit: int, made: Prepared | None = None) -> Subject:

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageSequence
 from twisted.trial.unittest import SynchronousTestCase
 
-from dicomd.model.status import InvalidRequest, NotAcceptable
+from dicomd.model.status import InvalidRequest, NotAcceptable, TooLarge
 from dicomd.pixels import encode, icc
 from dicomd.pixels.header import Header
 
@@ -73,12 +73,26 @@ class AnimatedTests(SynchronousTestCase):
     def test_durations(self) -> None:
         """From Frame Time Vector, Frame Time or a rate; within what browsers show."""
         header = Header({"00181063": {"vr": "DS", "Value": ["33.3"]}})
-        self.assertEqual(encode.durations(header, 3), [33, 33, 33])
+        self.assertEqual(encode.durations(header, 3, (1, 2, 3)), [33, 33, 33])
         vector = Header({"00181065": {"vr": "DS", "Value": [0, 50, 70]}})
-        self.assertEqual(encode.durations(vector, 3), [50, 70, 70])
-        self.assertEqual(encode.durations(Header({"00180040": {"vr": "IS", "Value": [25]}}), 2), [40, 40])
-        self.assertEqual(encode.durations(Header({"00181063": {"vr": "DS", "Value": [1e-9]}}), 1), [20])
-        self.assertEqual(encode.durations(Header({}), 1), [100])
+        self.assertEqual(encode.durations(vector, 3, (1, 2, 3)), [50, 70, 70])
+        self.assertEqual(encode.durations(vector, 3, (3, 1)), [70, 50])
+        self.assertEqual(encode.durations(Header({"00180040": {"vr": "IS", "Value": [25]}}), 2, (1, 2)), [40, 40])
+        self.assertEqual(encode.durations(Header({"00181063": {"vr": "DS", "Value": [1e-9]}}), 1, (1,)), [20])
+        self.assertEqual(encode.durations(Header({}), 1, (1,)), [100])
+
+    def test_largest_side(self) -> None:
+        """What a format cannot hold is refused with its bound; the others hold it."""
+        for kind, side in ((encode.JPEG, 65_500), (encode.GIF, 65_535), (encode.WEBP, 16_383)):
+            for shape in ((2, side + 1), (side + 1, 2)):
+                pixels = np.zeros(shape, np.uint8)
+                for picture in (pixels, Image.fromarray(pixels)):
+                    error = self.assertRaises(TooLarge, encode.still, picture, kind)
+                    self.assertIn(str(side), error.comment)
+            self.assertTrue(encode.still(np.zeros((2, side), np.uint8), kind))
+        self.assertTrue(encode.still(np.zeros((2, 70_000), np.uint8), encode.PNG))
+        wide = [Image.new("L", (16_384, 2))] * 2
+        self.assertRaises(TooLarge, encode.animated, wide, [100, 100], encode.WEBP)
 
 
 class ProfileTests(SynchronousTestCase):

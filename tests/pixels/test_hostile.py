@@ -68,7 +68,7 @@ class HostileTests(SynchronousTestCase):
                 try:
                     picture = render(instance, 0, ASKED)
                     encode.encoded(picture, header, encode.JPEG, None, "srgb")
-                    self.assertEqual(len(encode.durations(header, 3)), 3)
+                    self.assertEqual(len(encode.durations(header, 3, (1, 2, 3))), 3)
                 except ServiceError as error:
                     self.assertNotEqual(error.comment, "")
 

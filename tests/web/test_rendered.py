@@ -227,6 +227,17 @@ class MultiFrameTests(RenderedCase):
         self.assertGreater(int(picture[:, 10].mean()), 200)
         self.refused(f"{self.path}/frames/9/thumbnail", 404, "frame 9")
 
+    def test_absurd_number_of_frames(self) -> None:
+        """More frames than the file can hold are refused before anything is made for each; in a series they are one part."""
+        uids = {"StudyInstanceUID": "1.2.4", "SeriesInstanceUID": "1.2.4.5"}
+        path = self.made(self.pixels, NumberOfFrames=2_147_483_647, **uids)
+        for accept in ("", "image/jpeg", "image/gif", JPEG_PARTS):
+            self.refused(f"{path}/rendered", 406, "Number of Frames", accept)
+        self.refused(f"{path}/frames/1,2/rendered", 406, "Number of Frames", "image/gif")
+        self.assertEqual(self.get(f"{path}/thumbnail").status, 200)
+        self.made(self.pixels, NumberOfFrames=5, **uids)
+        self.assertEqual(len(parts(self.get("/studies/1.2.4/rendered"))), 6)
+
 
 class ManyInstancesTests(RenderedCase):
     def setUp(self) -> None:
