@@ -27,6 +27,8 @@ from .problems import HttpError
 LARGEST_MESSAGE = 65536
 # How long after reports a Ping follows at the latest; how often a quiet client is asked, and how long it may be silent.
 ACKNOWLEDGE_SECONDS, ASK_SECONDS, SILENT_SECONDS = 0.2, 30.0, 75.0
+# At a stop, how long a closed channel may take to send what it still holds.
+LINGER_SECONDS = 0.25
 _KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
 
 
@@ -82,7 +84,8 @@ class EventChannel:
 
     def _data_received(self, data: bytes) -> None:
         """Bytes of the client, before they are held anywhere."""
-        self._heard = self._clock.seconds()
+        if self._open:
+            self._heard = self._clock.seconds()
         answer = lone_pong(data) if self._watch.is_between_frames else None
         if answer is not None:
             self.pongReceived(answer)
@@ -166,11 +169,9 @@ class EventChannel:
 
     def ask(self, *, anyhow: bool = True) -> None:
         """Ask the client what it has got, and whether it is there at all; unless it is asked already."""
-        if not self._open or not (anyhow or self._asked < self._sent):
-            return
         if self._clock.seconds() - self._heard > SILENT_SECONDS:
-            self._raw.abortConnection()
-        else:
+            self.abort()
+        elif self._open and (anyhow or self._asked < self._sent):
             transports.send(self._raw, self._question())
 
     def close(self, code: int) -> None:
@@ -178,6 +179,10 @@ class EventChannel:
         if self._open:
             self._open = False
             self._socket.loseConnection(code)
+
+    def abort(self) -> None:
+        """End the connection whatever it still holds."""
+        self._raw.abortConnection()
 
 
 class EventChannels:
@@ -227,20 +232,25 @@ class EventChannels:
             channel.ask()
 
     async def drain(self, seconds: float) -> None:
-        """Ask every client what it has got, then close; after `seconds` whatever it answered."""
+        """Ask every client what it has got, then close; after `seconds` whatever it answered, soon then whatever it reads."""
         self.is_stopping = True
         waiting: list[Awaitable[None]] = [channel.ended for channel in self._all]
-        overdue = self.clock.callLater(seconds, self._close_all)
+        timers = self.clock.callLater(seconds, self._close_all), self.clock.callLater(seconds + LINGER_SECONDS, self._abort_all)
         for channel in list(self._all):
             channel.ask()
         if waiting:
             await DeferredList(waiting)
-        if overdue.active():
-            overdue.cancel()
+        for timer in timers:
+            if timer.active():
+                timer.cancel()
 
     def _close_all(self) -> None:
         for channel in list(self._all):
             channel.close(GOING_AWAY)
+
+    def _abort_all(self) -> None:
+        for channel in list(self._all):
+            channel.abort()
 
 
 class _Factory:

@@ -212,6 +212,12 @@ class ReportTests(Case):
         self.assertEqual(reports[1]["00741244"]["Value"], ["WARM START"])
 
 
+def stuff(client: Client) -> None:
+    """From now on its connection has something to send that the client never takes: only aborting ends it."""
+    transport = client.connection.transport
+    transport.abortConnection, transport.loseConnection = transport.loseConnection, lambda: None
+
+
 class FlowTests(Case):
     def test_slow_client(self) -> None:
         """While it does not read nothing is written to it; others are not held up; then it gets everything."""
@@ -254,6 +260,27 @@ class FlowTests(Case):
         self.clock.advance(1)
         self.successResultOf(draining)
         self.assertEqual(client.closing, 1001)
+
+    def test_client_that_does_not_read(self) -> None:
+        """A connection that never gets rid of what it holds is ended all the same: at a stop, and after a Close."""
+        client = Client(self.door, answers=False)
+        client.read()
+        stuff(client)
+        draining = Deferred.fromCoroutine(self.channels.drain(1))
+        self.clock.advance(1)
+        self.assertNoResult(draining)
+        self.clock.advance(1)
+        self.successResultOf(draining)
+        self.assertTrue(client.ended)
+        self.open_door()
+        client = Client(self.door)
+        client.read()
+        stuff(client)
+        client.connection.send(b"\xff" * 200)
+        for _ in range(5):
+            self.clock.advance(30)
+            client.connection.send(b"x")
+        self.assertTrue(client.ended)
 
 
 class GarbageTests(Case):
