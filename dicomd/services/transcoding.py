@@ -10,7 +10,6 @@ from contextlib import closing
 
 from attrs import define, field
 
-from ..model.content import Piece
 from ..model.status import Damaged, ServiceError, Undecodable
 from ..model.transfer_syntaxes import DEFLATED, EXPLICIT_LITTLE, IMPLICIT_LITTLE, transfer_syntax
 from ..pixels import codecs, frames, transcode
@@ -62,7 +61,10 @@ class Conversion:
         """The next piece of about `_PIECE` bytes, and whether it was the last; in a worker."""
         most = _PIECE
         if self._chunks is None:
-            self._chunks, most = self._small(self._made()), _WHOLE if self._expected <= _WHOLE else _PIECE
+            self._chunks, most = (
+                _small(_made(self.found, self.table, self.target, self.bare), self.found.path),
+                _WHOLE if self._expected <= _WHOLE else _PIECE,
+            )
         self._taking = True
         try:
             return self._take(self._chunks, most)
@@ -87,53 +89,45 @@ class Conversion:
         native = self.table.image.frame_bits * self.table.count // 8 if self.table is not None else 0
         return max(self.found.size, native)
 
-    def _small(self, chunks: Generator[bytes, None, None]) -> Generator[bytes, None, None]:
-        with closing(chunks):
-            for piece in map(self._aside, chunks):
-                if isinstance(piece, bytes):
-                    yield piece
-                    continue
-                for start in range(0, piece.length, _PIECE):
-                    yield os.pread(piece.held.fileno(), min(_PIECE, piece.length - start), start)
-
-    def _aside(self, chunk: bytes) -> Piece:
-        return aside.aside(chunk, self.found.path)
-
-    def _made(self) -> Generator[bytes, None, None]:
-        found = self.found
-        deflated = transfer_syntax(found.transfer_syntax_uid).deflated
-        start = 0 if deflated else found.dataset_offset
-        source = aside.inflated(found.path, found.dataset_offset) if deflated else io.FileIO(found.path)
-        with closing(source) as file:
-            descriptor = file.fileno()
-            size = os.fstat(descriptor).st_size
-            if size <= _SMALL:
-                data = os.pread(descriptor, size, 0)
-                yield from self._converted(data, lambda offset, size: data[offset : offset + size], start)
-                return
-            with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as mapped:
-                yield from self._converted(mapped, lambda offset, size: os.pread(descriptor, size, offset), start)
-
-    def _converted(self, data: bytes | mmap.mmap, read: frames.ReadAt, start: int) -> Iterator[bytes]:
-        found = self.found
-        source = transcode.Source(
-            data,
-            read,
-            start,
-            len(data),
-            found.sop_class_uid,
-            found.key.sop_instance_uid,
-            found.transfer_syntax_uid,
-            self.table,
-        )
-        return (transcode.data_set if self.bare else transcode.part_10)(source, self.target)
-
     def close(self) -> None:
         """Give up the file; nothing more is made. A piece under way is finished first, by its worker."""
         self._ended = True
         if self._chunks is not None and not self._taking:
             with contextlib.suppress(ValueError):  # a worker has just begun
                 self._chunks.close()
+
+
+# What a conversion is made by knows nothing of it, so that it is given up with the conversion, at once.
+
+
+def _small(chunks: Generator[bytes, None, None], beside: str) -> Generator[bytes, None, None]:
+    with closing(chunks):
+        for piece in (aside.aside(chunk, beside) for chunk in chunks):
+            if isinstance(piece, bytes):
+                yield piece
+                continue
+            for start in range(0, piece.length, _PIECE):
+                yield os.pread(piece.held.fileno(), min(_PIECE, piece.length - start), start)
+
+
+def _made(found: StoredInstance, table: FrameTable | None, target: str, bare: bool) -> Generator[bytes, None, None]:
+    deflated = transfer_syntax(found.transfer_syntax_uid).deflated
+    start = 0 if deflated else found.dataset_offset
+
+    def converted(data: bytes | mmap.mmap, read: frames.ReadAt) -> Iterator[bytes]:
+        sop = found.key.sop_instance_uid
+        source = transcode.Source(data, read, start, len(data), found.sop_class_uid, sop, found.transfer_syntax_uid, table)
+        return (transcode.data_set if bare else transcode.part_10)(source, target)
+
+    with closing(aside.inflated(found.path, found.dataset_offset) if deflated else io.FileIO(found.path)) as file:
+        descriptor = file.fileno()
+        size = os.fstat(descriptor).st_size
+        if size <= _SMALL:
+            data = os.pread(descriptor, size, 0)
+            yield from converted(data, lambda offset, size: data[offset : offset + size])
+            return
+        with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as mapped:
+            yield from converted(mapped, lambda offset, size: os.pread(descriptor, size, offset))
 
 
 @define

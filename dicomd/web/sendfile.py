@@ -52,6 +52,7 @@ class Direct:
                 await self._turn(transport)
         finally:
             job.close()
+            self.pieces = ()
             if not self._gone:
                 transport.unregisterProducer()
                 transport.registerProducer(self.channel, True)
@@ -161,4 +162,5 @@ class _Job:
         file, self._file = self._file, None
         if file is not None:
             file.close()
+        self._pieces, self._rest = (), None
         self._socket.close()

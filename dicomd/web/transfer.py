@@ -154,7 +154,9 @@ class Pieces:
                 request.unregisterProducer()
 
     def close(self) -> None:
+        """Give up the files; those without a name are gone with the last who refers to them."""
         self._files.close()
+        self.pieces = ()
 
 
 @define(eq=False)
@@ -292,6 +294,8 @@ class _Files:
         file, self._file = self._file, None
         if file is not None:
             file.close()
+        if self._ended:
+            self._todo = iter(())
 
     def close(self) -> None:
         """No more will be read; a read under way releases its file itself."""

@@ -1,5 +1,7 @@
 """Instances in another transfer syntax: in pieces, kept while small, and what the DIMSE door asks for."""
 
+import gc
+import os
 from collections.abc import AsyncIterator, Generator
 
 from twisted.internet.defer import ensureDeferred
@@ -47,6 +49,17 @@ class TranscoderTests(ArchiveCase):
         self.assertGreater(len(rest), 1)
         self.assertLess(max(map(len, rest)), 2 << 20)
         self.assertGreater(len(made.beginning) + sum(map(len, rest)), 2_580_000)
+
+    def test_not_wanted(self) -> None:
+        """Of what nobody takes no file stays open, not even until garbage is collected."""
+        found = self.put(data.shared("multiframe/US-PAL-8-10x-echo.dcm").read_bytes())
+        gc.disable()
+        self.addCleanup(gc.enable)
+        opened = len(os.listdir("/proc/self/fd"))
+        made = self.begin(found, EXPLICIT_LITTLE)
+        self.assertGreater(len(os.listdir("/proc/self/fd")), opened)
+        del made
+        self.assertEqual(len(os.listdir("/proc/self/fd")), opened)
 
     def test_data_set(self) -> None:
         """For an association: the data set without the head of a file, in chunks of even length."""

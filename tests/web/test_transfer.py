@@ -1,6 +1,7 @@
 """Answers that are sent piece by piece, ranges and conditions."""
 
 import os
+import weakref
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,17 @@ from .harness import Connection, Stepped, at_once, make_door
 
 def open_files() -> int:
     return len(os.listdir("/proc/self/fd"))
+
+
+class HeldTests(SynchronousTestCase):
+    def test_given_up(self) -> None:
+        """A body that is over does not keep files without a name, whoever still knows the body."""
+        held = {"a file"}
+        known = weakref.ref(held)
+        body = Pieces([FileRange(str(self), 0, 1, held)], at_once)
+        del held
+        body.close()
+        self.assertIsNone(known())
 
 
 class PiecesTests(SynchronousTestCase):
