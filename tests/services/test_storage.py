@@ -38,6 +38,10 @@ def edited(name: str = "MR_small.dcm", **changes: Any) -> bytes:
     return buffer.getvalue()
 
 
+class Crash(Exception):
+    """The power went."""
+
+
 class StorageCase(SynchronousTestCase):
     duplicates = Duplicates.REPLACE
 

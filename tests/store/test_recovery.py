@@ -11,11 +11,7 @@ from dicomd.services.storage import Fate
 from dicomd.store import instances, recovery, schema
 from dicomd.store.files import MOST_UNSETTLED, Folder
 from dicomd.store.rebuild import Rebuild
-from tests.services.test_storage import SOURCE, StorageCase, edited
-
-
-class Crash(Exception):
-    """The power went."""
+from tests.services.test_storage import SOURCE, Crash, StorageCase, edited
 
 
 class CrashTests(StorageCase):
