@@ -43,6 +43,11 @@ def edited(name: str = "MR_small.dcm", **changes: Any) -> bytes:
     return buffer.getvalue()
 
 
+def spooled(root: Path) -> list[Path]:
+    """What the spool of a store holds; the files that were made ready for what may come are empty."""
+    return [path for path in (root / "spool").iterdir() if path.stat().st_size]
+
+
 class ArchiveCase(SynchronousTestCase):
     """A fresh archive; jobs of workers run at once."""
 

@@ -51,9 +51,10 @@ class Daemon:
         return int(self.server.ports["dimse"].getHost().port)
 
     def files(self) -> list[Path]:
-        """Every file of the archive, the index and the lock left out, once all names are durable."""
+        """Every file of the archive that holds something, index and lock left out, once all names are durable."""
         self.server.archive.folder.tidy()
-        return [path for path in self.store.rglob("*") if path.is_file() and path.parent != self.store]
+        inside = (path for path in self.store.rglob("*") if path.is_file() and path.parent != self.store)
+        return [path for path in inside if path.stat().st_size]
 
 
 def run(work: Any) -> "Deferred[Any]":

@@ -16,7 +16,7 @@ from ..model.status import ServiceError, Status, TooLarge
 from ..store import instances
 from ..store.files import Folder
 from ..store.incoming import Claim, ElsewhereClass, Rules, Spool, Target, placed, refusal
-from ..store.index import after_commit, before_commit
+from ..store.index import after_commit
 from ..store.instances import Admission, Arrival, Duplicates, Fate
 from ..store.recovery import resolve
 from ..workers import Gate, Workers, spawn
@@ -203,8 +203,6 @@ def _admit(connection: Any, *, spool: Spool, arrival: Arrival, duplicates: Dupli
         spool.is_placed = False
         raise
     taken = admission.fate in (Fate.STORED, Fate.REPLACED, Fate.RESTORED)
-    if taken:
-        before_commit(connection, folder.settle)
     after_commit(connection, folder.committed if taken else folder.withdraw, files)
     if admission.obsolete:
         after_commit(connection, folder.supersede, admission.obsolete, arrival.file, admission.stored_at)

@@ -6,10 +6,10 @@
     studies/<study>/<series>/<sop>.dcm       Part 10 files as received
     non-patient/<sop>.dcm
 
-An instance is written to the spool and synchronised, then *linked* into place, then the spool folder is synchronised and the
-row committed: now it is durable, and acknowledged. The names in the other folders are made durable for many instances together,
-and only then the spool names go. So after a crash every file in question is named by the spool: where its row was committed it
-is linked into place (again), else it is taken back.
+Spool files are made many at a time, and the spool folder is synchronised before the first of them is used. An instance is
+written to one and synchronised, then *linked* into place, then the row is committed: now it is durable, and acknowledged. The
+names in the other folders are made durable for many instances together, and only then the spool names go. So after a crash every
+file in question is named by the spool: where its row was committed it is linked into place (again), else it is taken back.
 """
 
 import contextlib
@@ -33,6 +33,8 @@ _REMEMBERED = 5000
 _FREE_SECONDS = 0.5
 # With so many committed files whose names are not durable in their folders yet, somebody must make them so.
 MOST_UNSETTLED = 64
+# So many spool files are made at a time.
+_READY = 32
 
 
 class StoreInUse(Exception):
@@ -79,6 +81,9 @@ class Folder:
     # Folder -> spool names of the committed files in it whose names there are not durable yet.
     _unsettled: dict[str, list[str]] = field(init=False, factory=dict)
     _mutex: Any = field(init=False, factory=threading.Lock)
+    # Spool files to come, whose names are durable: paths, and descriptors to write to.
+    _ready: list[tuple[str, int]] = field(init=False, factory=list)
+    _making: Any = field(init=False, factory=threading.Lock)
     _lock: int = field(init=False, default=-1)
     _spool: int = field(init=False, default=-1)
     _free: tuple[float, int] = field(init=False, default=(-1e9, 0))
@@ -102,6 +107,10 @@ class Folder:
         """Make durable what is not yet, and give the lock back."""
         if self._lock >= 0:
             self.tidy()
+            for spool, descriptor in self._ready:
+                os.close(descriptor)
+                self.discard(spool)
+            self._ready = []
             os.close(self._spool)
             os.close(self._lock)
             self._lock = -1
@@ -131,6 +140,27 @@ class Folder:
         """The path of a new spool file."""
         return f"{self.root}/spool/{self._run}-{next(self._numbers)}"
 
+    def take_spool(self) -> tuple[str, int]:
+        """A new spool file whose name is durable: its path, and a descriptor to write to."""
+        with self._making:
+            if not self._ready:
+                self._make_ready()
+            return self._ready.pop()
+
+    def _make_ready(self) -> None:
+        made: list[tuple[str, int]] = []
+        try:
+            for _ in range(_READY):
+                spool = self.new_spool()
+                made.append((spool, os.open(spool, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o640)))
+            os.fsync(self._spool)
+        except OSError:
+            for spool, descriptor in made:
+                os.close(descriptor)
+                self.discard(spool)
+            raise
+        self._ready = made
+
     def place(self, spool: str, key: InstanceKey) -> Placed:
         """Link a synchronised spool file into place; a file of the same instance stays beside it."""
         for version in count(1):
@@ -155,10 +185,6 @@ class Folder:
                 folder = os.path.dirname(path)
                 os.makedirs(folder, exist_ok=True)
                 self._durable.discard(folder)
-
-    def settle(self) -> None:
-        """Make the names in the spool durable: what is then committed survives, wherever else its name may be lost."""
-        os.fsync(self._spool)
 
     def committed(self, placed: Placed) -> None:
         """The row is durable: the spool name may go as soon as the name in place is durable too."""

@@ -106,7 +106,7 @@ class Spool:
     folder: Folder
     rules: Rules
     claim: Claim
-    path: str = field(init=False)
+    path: str = field(init=False, default="")
     target: Target = field(init=False, factory=Target)
     size: int = field(init=False, default=0)
     # Known as soon as it was read, also when the instance is refused then.
@@ -118,9 +118,6 @@ class Spool:
     _unsynchronised: int = field(init=False, default=0)
     _digest: Any = field(init=False, factory=hashlib.sha256)
     _meta: FileMeta | None = field(init=False, default=None)
-
-    def __attrs_post_init__(self) -> None:
-        self.path = self.folder.new_spool()
 
     def write(self, chunks: Sequence[bytes | memoryview]) -> None:
         """Append; the first call decides where the data set begins, so it must hold the whole File Meta Information."""
@@ -135,8 +132,7 @@ class Spool:
         check_room(self.folder, self.rules)
         data = b"".join(chunks)
         self._meta, head, rest = split(data, self.claim)
-        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
-        self._descriptor = os.open(self.path, flags, 0o640)
+        self.path, self._descriptor = self.folder.take_spool()
         self._append([head])
         return [rest]
 
@@ -176,7 +172,7 @@ class Spool:
         header, meta, head, dataset = self._read(chunks)
         for chunk in dataset:
             self._digest.update(chunk)
-        self._descriptor = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o640)
+        self.path, self._descriptor = self.folder.take_spool()
         self._append([head, *dataset])
         os.utime(self._descriptor, ns=(self.stored_at, self.stored_at))
         os.fsync(self._descriptor)
@@ -224,8 +220,9 @@ class Spool:
 
     def discard(self) -> None:
         """Leave nothing of what was written; for an instance that was not placed."""
-        self._close()
-        self.folder.discard(self.path)
+        if self.path:
+            self._close()
+            self.folder.discard(self.path)
 
 
 def write_rest(descriptor: int, rest: bytes) -> None:

@@ -13,6 +13,7 @@ from dicomd.store.archive import Archive
 from dicomd.wire.elements import file_meta
 from dicomd.wire.messages import Command, CommandField
 from dicomd.wire.pdu import CommonExtendedNegotiation, ExtendedNegotiation
+from tests.archive import spooled
 from tests.data import pydicom_file
 from tests.workers import ImmediateWorkers
 
@@ -82,7 +83,7 @@ class StoreTests(SynchronousTestCase):
             response = self.store(self.peer(MR), sent, **elements)
             self.assertEqual(response.status, status, (elements, response.error_comment))
             self.assertNotEqual(response.error_comment, "")
-        self.assertEqual((self.stored(), list((self.root / "spool").iterdir())), ([], []))
+        self.assertEqual((self.stored(), spooled(self.root)), ([], []))
 
     def test_which_classes(self) -> None:
         """Every storage class, retired ones too; what is not storage never; private ones as configured or declared."""

@@ -15,6 +15,7 @@ from dicomd.services.storage import Duplicates, Fate, Rules, Source, Storage, St
 from dicomd.store import schema
 from dicomd.store.archive import Archive
 from dicomd.store.files import Folder
+from tests.archive import spooled
 from tests.data import pydicom_file
 from tests.workers import ImmediateWorkers
 
@@ -80,7 +81,7 @@ class StorageCase(SynchronousTestCase):
         return sorted(self.archive.folder.files())
 
     def spooled(self) -> list[Path]:
-        return list((self.root / "spool").iterdir())
+        return spooled(self.root)
 
     def check_consistent(self) -> None:
         """Every row has its file and every file its row; counts are right; the spool is empty once all names are durable."""

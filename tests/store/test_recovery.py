@@ -10,6 +10,7 @@ from dicomd.model.status import ServiceError, Status
 from dicomd.services.storage import Fate
 from dicomd.store import instances, recovery, schema
 from dicomd.store.files import MOST_UNSETTLED, Folder
+from dicomd.store.incoming import Spool
 from dicomd.store.rebuild import Rebuild
 from tests.services.test_storage import SOURCE, Crash, StorageCase, edited
 
@@ -38,7 +39,7 @@ class CrashTests(StorageCase):
     def test_after_the_spool_was_written(self) -> None:
         """The spool file goes."""
         self.crash_in(type(self.archive.folder), "place", after=False)
-        self.crash_in(type(self.archive.folder), "discard", after=False)
+        self.crash_in(Spool, "discard", after=False)
         self.lose(edited())
         self.assertEqual(self.files(), [])
         self.check_consistent()
@@ -63,6 +64,16 @@ class CrashTests(StorageCase):
         self.lose(edited())
         self.assertEqual((len(self.files()), self.archive.taken_back), (1, 0))
         self.check_consistent()
+
+    def test_the_time_of_arrival_is_that_of_the_file(self) -> None:
+        """So that the order of arrival survives the index, also where a crash came between."""
+        for end in (lambda: self.archive.folder.tidy(), self.restart):
+            self.store(edited(SOPInstanceUID="1.1", InstanceNumber=1))
+            self.store(edited(SOPInstanceUID="1.2"))
+            self.store(edited(SOPInstanceUID="1.1", InstanceNumber=2))
+            end()
+            for row in self.rows(schema.instances):
+                self.assertEqual((self.root / row["file"]).stat().st_mtime_ns, row["stored_at"])
 
     def test_names_that_were_not_durable(self) -> None:
         """A power cut may take every name but that in the spool: what was acknowledged is put in place again."""

@@ -23,7 +23,7 @@ from dicomd.wire.elements import file_meta
 from dicomd.wire.metadata import metadata
 from dicomd.wire.values import swapped
 from dicomd.wire.vrs import WORDS
-from tests.archive import ArchiveCase
+from tests.archive import ArchiveCase, spooled
 from tests.data import pydicom_files, shared_files
 from tests.web.harness import Answer, Connection, ask, encode
 from tests.wire.parity import differences
@@ -88,7 +88,7 @@ class MetadataCase(ArchiveCase):
 
     def assertNothingLeft(self) -> None:
         self.archive.folder.tidy()
-        self.assertEqual(list((self.root / "spool").iterdir()), [])
+        self.assertEqual(spooled(self.root), [])
 
     def reason(self, answer: Answer) -> int:
         (item,) = answer.json["00081198"]["Value"]
