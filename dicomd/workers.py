@@ -10,7 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from queue import SimpleQueue
 from typing import Any, Protocol, TypeVar
 
@@ -40,12 +40,16 @@ class Transactions(Protocol):
 
 @define(eq=False)
 class _Job:
-    """`then` hears of a good result in the reactor thread, even when whoever awaited `done` has left."""
+    """`then` hears of a good result in the reactor thread, even when whoever awaited `done` has left.
+
+    `repeatable`: what it did is undone with the transaction, and it may be run again in another one.
+    """
 
     function: Callable[..., Any]
     arguments: tuple[Any, ...]
     done: "Deferred[Any]"
     then: Callable[[Any], None] | None = None
+    repeatable: bool = False
 
 
 class Gate:
@@ -205,7 +209,7 @@ class Pool:
 
 
 class Writer:
-    """One connection: all jobs waiting at that moment share a transaction, each in a savepoint.
+    """One connection: all jobs waiting at that moment share a transaction. What one that fails did is undone alone.
 
     It has a thread of its own for jobs from the reactor. A job that another pool passes on is committed by that pool's thread,
     unless a commit is under way: whoever does that takes it along with the next group. So a lone instance needs one hop
@@ -264,6 +268,13 @@ class Writer:
     def _commit(self, jobs: list[_Job]) -> list[tuple[_Job, Any]]:
         if len(jobs) == 1:
             return [(jobs[0], self._commit_one(jobs[0]))]
+        if all(job.repeatable for job in jobs):
+            with suppress(Exception), self._transactions.batch() as connection:
+                return [(job, job.function(connection, *job.arguments)) for job in jobs]
+        return self._commit_apart(jobs)
+
+    def _commit_apart(self, jobs: list[_Job]) -> list[tuple[_Job, Any]]:
+        """One transaction, in which a job that fails takes no other with it."""
         results: list[tuple[_Job, Any]] = []
         try:
             with self._transactions.batch() as connection:
@@ -309,7 +320,7 @@ class Chain:
         self._first, self._writer = first, writer
 
     def submit(self, function: Callable[..., Any], arguments: tuple[Any, ...], then: Callable[[Any], None] | None) -> Any:
-        last = _Job(_nothing, (), Deferred(_ignore_cancel), then)
+        last = _Job(_nothing, (), Deferred(_ignore_cancel), then, repeatable=True)
         self._first.put(_Job(self._run, (last, function, arguments), last.done))
         return last.done
 
@@ -379,7 +390,8 @@ class Workers:
     ) -> Awaitable[T]:
         """Run `function(*arguments)` in the disk pool and what it returns, a function of a connection, in the next group commit.
 
-        `then(result)` is called in the reactor thread after the commit, also when nobody awaits the result any more.
+        The latter may be run again in another transaction when another one of the group failed. `then(result)` is called in the
+        reactor thread after the commit, also when nobody awaits the result any more.
         """
         awaited: Awaitable[T] = self._chain.submit(function, arguments, then)
         return awaited

@@ -84,6 +84,24 @@ class WorkersTests(TestCase):
         self.assertEqual(sorted(what for group in self.transactions.groups for what in group), ["a", "b", "d", "first"])
         self.assertLess(len(self.transactions.groups), 5)
 
+    async def test_a_group_of_chains(self) -> None:
+        """They share a transaction without savepoints; where one raises they are run again, and it is undone alone."""
+        for third, count in ((note, 4), (refuse, 3)):
+            self.transactions.open.clear()
+            self.transactions.groups.clear()
+            first = self.workers.write(note, "first")
+            jobs = [
+                self.workers.disk_then_write(lambda what=what, job=job: lambda connection: job(connection, what))
+                for what, job in (("a", note), ("b", third), ("c", note))
+            ]
+            await self.workers.disk(lambda: None)
+            self.transactions.open.set()
+            self.assertEqual([await first, await jobs[0], await jobs[2]], ["first", "a", "c"])
+            if third is refuse:
+                with self.assertRaises(ValueError):
+                    await jobs[1]
+            self.assertEqual(len([what for group in self.transactions.groups for what in group]), count)
+
     async def test_a_commit_that_fails(self) -> None:
         """Nothing of the group is durable: everybody hears it."""
         self.transactions.fail = True

@@ -141,7 +141,7 @@ class Reception:
         await self._workers.tidy(self._spool.discard)
 
     async def complete(
-        self, target: Target, duplicates: Duplicates, then: Callable[[tuple[Arrival, Admission]], None]
+        self, target: Target, duplicates: Duplicates, then: Callable[[tuple[Arrival, Admission | ServiceError]], None]
     ) -> tuple[Arrival, Admission]:
         """Put the instance in place and into the index; raises what refuses it, leaving nothing of it."""
         while self._writing:
@@ -159,7 +159,10 @@ class Reception:
             if self._spooled:
                 await self._discard()
             raise
-        return await received
+        arrival, admission = await received
+        if isinstance(admission, ServiceError):
+            raise admission
+        return arrival, admission
 
     @property
     def in_doubt(self) -> str:
@@ -193,15 +196,16 @@ def _receive(spool: Spool, chunks: list[bytes], spooled: bool, duplicates: Dupli
     return partial(_admit, spool=spool, arrival=arrival, duplicates=duplicates)
 
 
-def _admit(connection: Any, *, spool: Spool, arrival: Arrival, duplicates: Duplicates) -> tuple[Arrival, Admission]:
+def _admit(
+    connection: Any, *, spool: Spool, arrival: Arrival, duplicates: Duplicates
+) -> tuple[Arrival, Admission | ServiceError]:
     """In the writer: the row. The spool name goes, and a file that is not needed, when the row is durable."""
     folder, files = spool.folder, placed(spool, arrival)
     try:
         admission = instances.admit(connection, arrival, duplicates, folder.is_whole)
-    except ServiceError:
-        folder.withdraw(files)
-        spool.is_placed = False
-        raise
+    except ServiceError as error:
+        after_commit(connection, spool.withdraw, files)
+        return arrival, error
     taken = admission.fate in (Fate.STORED, Fate.REPLACED, Fate.RESTORED)
     after_commit(connection, folder.committed if taken else folder.withdraw, files)
     if admission.obsolete:
@@ -264,8 +268,10 @@ class Storage:
             except (ServiceError, OSError) as error:
                 log.warning("what was written of an instance stays until the next start: %s", error)
 
-    def _committed(self, result: tuple[Arrival, Admission]) -> None:
+    def _committed(self, result: tuple[Arrival, Admission | ServiceError]) -> None:
         arrival, admission = result
+        if isinstance(admission, ServiceError):
+            return
         if admission.fate in (Fate.IDENTICAL, Fate.KEPT):
             if admission.fate is Fate.KEPT:
                 log.info("instance %s kept as it is: %s sent another one", arrival.header.sop_instance_uid, arrival.sent_by)

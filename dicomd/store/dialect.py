@@ -22,7 +22,7 @@ from sqlalchemy.sql.elements import ClauseElement
 
 from ..model.status import Busy, ServiceError, Status, StorageFull
 
-__all__ = ["Statement", "begin", "commit", "create", "cursor", "failure", "insert", "rollback", "savepoint", "version", "writing"]
+__all__ = ["Statement", "begin", "commit", "create", "cursor", "failure", "insert", "rollback", "savepoint", "version"]
 
 # Acknowledged means durable: with synchronous=FULL each commit is on the disk before it returns, in WAL mode too.
 _PRAGMAS = (
@@ -89,13 +89,17 @@ def cursor(connection: Connection) -> Any:
     return driver.cursor()
 
 
-# Every three characters of the names in a study, for wildcard keys that begin with an asterisk; names go with their owner.
+# Every three characters of the names in a study, for wildcard keys that begin with an asterisk; names go with their owner; an
+# instance more in a series, and so in its study, is counted in the step that inserts it.
 _EXTRAS = (
     "CREATE VIRTUAL TABLE IF NOT EXISTS name_trigrams USING fts5(study, referring, tokenize='trigram case_sensitive 1')",
     "CREATE TRIGGER IF NOT EXISTS names_of_study AFTER DELETE ON studies BEGIN"
     " DELETE FROM names WHERE owner IN (1, 2) AND row = old.id; DELETE FROM name_trigrams WHERE rowid = old.id; END",
     "CREATE TRIGGER IF NOT EXISTS names_of_patient AFTER DELETE ON patients BEGIN"
     " DELETE FROM names WHERE owner = 0 AND row = old.id; END",
+    "CREATE TRIGGER IF NOT EXISTS counts AFTER INSERT ON instances WHEN new.series_row IS NOT NULL BEGIN"
+    " UPDATE series SET instances_in_series = instances_in_series + 1 WHERE id = new.series_row;"
+    " UPDATE studies SET instances_in_study = instances_in_study + 1 WHERE id = new.study_row; END",
 )
 _TRIGRAMS = {
     "study": (
@@ -213,30 +217,19 @@ def begin(connection: Connection) -> None:
     cursor(connection).execute("BEGIN")
 
 
-@contextmanager
-def writing(connection: Connection) -> Iterator[Connection]:
-    """A transaction that may write, committed when the block ends without error.
-
-    An error such as a full disk can make SQLite end the transaction by itself, however the block takes it. Then nothing of it
-    is durable, and that error is raised at the end.
-    """
+def begin_writing(connection: Connection) -> None:
+    """Begin a transaction that may write."""
     connection.info.pop("undone", None)
     cursor(connection).execute("BEGIN IMMEDIATE")
-    try:
-        yield connection
-        _check_open(connection)
-    except BaseException:
-        rollback(connection)
-        raise
-    try:
-        commit(connection)
-    except BaseException:
-        rollback(connection)
-        raise
 
 
 def commit(connection: Connection) -> None:
-    """Make the transaction durable."""
+    """Make the transaction durable.
+
+    An error such as a full disk can make SQLite end the transaction by itself, however that was taken. Then nothing of it is
+    durable, and that error is raised here.
+    """
+    _check_open(connection)
     connection.connection.commit()
     if connection.in_transaction():
         connection.commit()
@@ -300,6 +293,11 @@ class Statement:
         if self._dialect is not connection.dialect:
             self._compile(connection.dialect)
         return cursor(connection).execute(self._text, [values[name] for name in self._names])
+
+    def insert(self, connection: Connection, values: Mapping[str, Any]) -> int | None:
+        """Insert one row with the named `values`: its number, or None where a conflict lets nothing be done."""
+        done = self.run(connection, values)
+        return done.lastrowid if done.rowcount else None
 
     def run_many(self, connection: Connection, rows: Iterable[Mapping[str, Any]]) -> None:
         """Execute once for each of the named values."""

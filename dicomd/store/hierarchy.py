@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from attrs import define
-from sqlalchemy import Connection, Table, bindparam, delete, func, insert, literal_column, select, update
+from sqlalchemy import Connection, Table, bindparam, delete, func, select, update
 
 from ..model.keys import COLUMNS, Level
 from . import fragments, name_index
-from .dialect import Statement
+from .dialect import Statement, insert
 from .header import Header
 from .index import known
 from .name_index import Owner
@@ -50,35 +50,33 @@ _PATIENT, STUDY, SERIES = names_of(Level.PATIENT), names_of(Level.PATIENT, Level
 
 
 def inserting(table: Table, *names: str) -> Statement:
-    return Statement(insert(table).values({name: bindparam(name) for name in names}).returning(table.c.id))
+    """Insert a row with these columns, unless its UID is there."""
+    return Statement(insert(table).values({name: bindparam(name) for name in names}).on_conflict_do_nothing())
 
 
 _INSERT_SERIES = inserting(series, "study_row", *SERIES, "attributes", "source_at")
 _INSERT_STUDY = inserting(studies, "patient_row", *STUDY, "attributes", "source_at")
 _INSERT_PATIENT = inserting(patients, "key", *_PATIENT, "source_at")
-_COUNT_IN_SERIES = Statement(
-    update(series)
-    .where(series.c.id == bindparam("series_row"))
-    .values(instances_in_series=series.c.instances_in_series + literal_column("1"))
-)
-_COUNT_IN_STUDY = Statement(
-    update(studies)
-    .where(studies.c.id == bindparam("study_row"))
-    .values(instances_in_study=studies.c.instances_in_study + literal_column("1"))
-)
 
 
-def count_instance(connection: Connection, study: Study, one: Series, sop_class_uid: str) -> None:
-    """An instance more in the series, and so in the study."""
-    _COUNT_IN_SERIES.run(connection, {"series_row": one.row})
-    _COUNT_IN_STUDY.run(connection, {"study_row": study.row})
-    if sop_class_uid not in study.sop_classes:
-        study.sop_classes.add(sop_class_uid)
+def remembered(connection: Connection, header: Header) -> tuple[Study, Series] | None:
+    """Study and series of an instance, when the writer knows both."""
+    study: Study | None = known(connection).get(header.study_instance_uid)
+    one = study and study.series.get(header.series_instance_uid)
+    return (study, one) if study and one else None
+
+
+def note(connection: Connection, study: Study, one: Series, header: Header, at: int) -> None:
+    """An instance that was stored `at` (ns) is there now: its class, and values that study and series had none for."""
+    if header.sop_class_uid not in study.sop_classes:
+        study.sop_classes.add(header.sop_class_uid)
         _set_list(connection, study.row, "sop_classes_in_study", study.sop_classes)
+    _fill(connection, studies, study, header, at, STUDY)
+    _fill(connection, series, one, header, at, SERIES)
 
 
 def study_of(connection: Connection, header: Header, at: int) -> Study:
-    """The study of an instance that was stored `at` (ns), made if there is none; what it has no value for is filled."""
+    """The study of an instance that was stored `at` (ns), made if there is none."""
     uid = header.study_instance_uid
     remembered: dict[str, Study] = known(connection)
     study = remembered.get(uid)
@@ -86,7 +84,6 @@ def study_of(connection: Connection, header: Header, at: int) -> Study:
         if len(remembered) >= _REMEMBERED:
             remembered.clear()
         study = remembered[uid] = _load_study(connection, uid) or _insert_study(connection, header, at)
-    _fill(connection, studies, study, header, at, STUDY)
     return study
 
 
@@ -113,19 +110,19 @@ def _insert_study(connection: Connection, header: Header, at: int) -> Study:
     values = {**header.values, "source_at": at}
     values["attributes"] = fragments.study(values)
     values["patient_row"] = _patient(connection, header.values, at)
-    (row,) = _INSERT_STUDY.run(connection, values).fetchone()
+    row = _INSERT_STUDY.insert(connection, values)
+    assert row is not None
     name_index.write(connection, Owner.STUDY, row, str(values["patient_name"]))
     name_index.write(connection, Owner.REFERRING, row, str(values["referring_physician_name"]))
     return Study(row, at, _empty(values, STUDY), set(), set(), {})
 
 
 def series_of(connection: Connection, header: Header, at: int, study: Study) -> Series:
-    """The series of an instance in its study; as `study_of`."""
+    """The series of an instance in its study, made if there is none."""
     uid = header.series_instance_uid
     one = study.series.get(uid)
     if one is None:
         one = study.series[uid] = _load_series(connection, study, uid) or _insert_series(connection, header, at, study)
-    _fill(connection, series, one, header, at, SERIES)
     return one
 
 
@@ -138,7 +135,8 @@ def _load_series(connection: Connection, study: Study, uid: str) -> Series | Non
 def _insert_series(connection: Connection, header: Header, at: int, study: Study) -> Series:
     values = {**header.values, "study_row": study.row, "source_at": at}
     values["attributes"] = fragments.series(values)
-    (row,) = _INSERT_SERIES.run(connection, values).fetchone()
+    row = _INSERT_SERIES.insert(connection, values)
+    assert row is not None
     one = update(studies).where(studies.c.id == study.row)
     connection.execute(one.values(series_in_study=studies.c.series_in_study + 1))
     _note_modality(connection, study, str(values["modality"]))
@@ -200,9 +198,10 @@ def _patient(connection: Connection, values: Any, at: int) -> int:
     row = connection.execute(select(patients).where(patients.c.key == key)).mappings().first()
     if row is None:
         given = {name: values[name] for name in _PATIENT}
-        (new,) = _INSERT_PATIENT.run(connection, {**given, "key": key, "source_at": at}).fetchone()
+        new = _INSERT_PATIENT.insert(connection, {**given, "key": key, "source_at": at})
+        assert new is not None
         name_index.write(connection, Owner.PATIENT, new, values["patient_name"])
-        return int(new)
+        return new
     changes = {name: values[name] for name in _PATIENT if values[name] and (at < row["source_at"] or not row[name])}
     if changes:
         merged = {**row, **changes}

@@ -213,6 +213,11 @@ class Spool:
             self.claim.sent_by,
         )
 
+    def withdraw(self, placed: Placed) -> None:
+        """Leave nothing of an instance that is in place."""
+        self.folder.withdraw(placed)
+        self.is_placed = False
+
     def _close(self) -> None:
         if self._descriptor >= 0:
             os.close(self._descriptor)

@@ -7,7 +7,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, NoReturn
 
 from sqlalchemy import Connection, Engine, insert, select, update
 from sqlalchemy.exc import DBAPIError
@@ -81,24 +82,13 @@ class Index:
                 self._open.append(connection)
         return connection
 
-    @contextmanager
-    def batch(self) -> Iterator[Connection]:
+    def batch(self) -> "Batch":
         """The writing connection in one transaction, durable when the block ends without error.
 
         After the commit, and before anybody hears of it, the functions given to `after_commit` run.
         """
         assert self._writer is not None, "the index is not open"
-        self._writer.info["after_commit"], self._writer.info["before_commit"] = [], set()
-        try:
-            with dialect.writing(self._writer) as connection:
-                yield connection
-                for function in connection.info["before_commit"]:
-                    function()
-        except BaseException as error:
-            self._writer.info.pop("known", None)
-            raise dialect.failure(error) from error
-        for function, arguments in self._writer.info.pop("after_commit"):
-            function(*arguments)
+        return Batch(self._writer)
 
     @contextmanager
     def savepoint(self, connection: Connection) -> Iterator[None]:
@@ -127,9 +117,34 @@ class Reading:
         dialect.rollback(self._connection)
 
 
-def before_commit(connection: Connection, function: Callable[[], None]) -> None:
-    """Run `function` before the present transaction is committed, once for all its jobs; an error undoes them all."""
-    connection.info["before_commit"].add(function)
+class Batch:
+    """A transaction that writes, hundreds of times a second."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def __enter__(self) -> Connection:
+        self._connection.info["after_commit"] = []
+        try:
+            dialect.begin_writing(self._connection)
+        except BaseException as error:  # noqa: BLE001 - raised again
+            self._undo(error)
+        return self._connection
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if error is not None:
+            self._undo(error)
+        try:
+            dialect.commit(self._connection)
+        except BaseException as failed:  # noqa: BLE001 - raised again
+            self._undo(failed)
+        for function, arguments in self._connection.info.pop("after_commit"):
+            function(*arguments)
+
+    def _undo(self, error: BaseException) -> NoReturn:
+        dialect.rollback(self._connection)
+        self._connection.info.pop("known", None)
+        raise dialect.failure(error) from error
 
 
 def after_commit(connection: Connection, function: Callable[..., None], *arguments: Any) -> None:

@@ -92,24 +92,43 @@ def admit(
 
     `is_whole` tells whether a file that is held is there and has its size; if not, the same content restores it.
     """
+    row = _insert(connection, arrival)
+    if row is not None:
+        return Admission(Fate.STORED, row)
+    found = _held(connection, arrival.header.sop_instance_uid)
+    return _admit_again(connection, arrival, duplicates, found, is_whole)
+
+
+def _insert(connection: Connection, arrival: Arrival) -> int | None:
+    """The row of a new instance; None when its UID is held. Nothing is made above one that is held."""
     header = arrival.header
-    found = _FIND_INSTANCE.run(connection, {"sop_instance_uid": header.sop_instance_uid}).fetchone()
-    if found is not None:
-        return _admit_again(connection, arrival, duplicates, found, is_whole)
     if header.is_non_patient:
-        return Admission(Fate.STORED, _insert_instance(connection, arrival, None, None))
-    study = hierarchy.study_of(connection, header, arrival.stored_at)
-    one = hierarchy.series_of(connection, header, arrival.stored_at, study)
+        return _insert_instance(connection, arrival, None, None)
+    above = hierarchy.remembered(connection, header)
+    if above is None:
+        if _held(connection, header.sop_instance_uid):
+            return None
+        above = _make_above(connection, arrival)
+    study, one = above
     row = _insert_instance(connection, arrival, study.row, one.row)
-    hierarchy.count_instance(connection, study, one, header.sop_class_uid)
-    return Admission(Fate.STORED, row)
+    if row is not None:
+        hierarchy.note(connection, study, one, header, arrival.stored_at)
+    return row
 
 
-def _insert_instance(connection: Connection, arrival: Arrival, study_row: int | None, series_row: int | None) -> int:
+def _held(connection: Connection, sop_instance_uid: str) -> Any:
+    return _FIND_INSTANCE.run(connection, {"sop_instance_uid": sop_instance_uid}).fetchone()
+
+
+def _make_above(connection: Connection, arrival: Arrival) -> tuple[hierarchy.Study, hierarchy.Series]:
+    study = hierarchy.study_of(connection, arrival.header, arrival.stored_at)
+    return study, hierarchy.series_of(connection, arrival.header, arrival.stored_at, study)
+
+
+def _insert_instance(connection: Connection, arrival: Arrival, study_row: int | None, series_row: int | None) -> int | None:
     values = _instance_values(arrival)
     values["study_row"], values["series_row"] = study_row, series_row
-    (row,) = _INSERT_INSTANCE.run(connection, values).fetchone()
-    return int(row)
+    return _INSERT_INSTANCE.insert(connection, values)
 
 
 def _instance_values(arrival: Arrival) -> dict[str, Any]:
@@ -175,8 +194,8 @@ def _replace(connection: Connection, arrival: Arrival, row: int, before: int) ->
     header = arrival.header
     if header.is_non_patient:
         return
-    study = hierarchy.study_of(connection, header, arrival.stored_at)
-    one = hierarchy.series_of(connection, header, arrival.stored_at, study)
+    study, one = _make_above(connection, arrival)
+    hierarchy.note(connection, study, one, header, arrival.stored_at)
     for table, above, names in ((studies, study, hierarchy.STUDY), (series, one, hierarchy.SERIES)):
         if above.source_at == before:
             changes = {name: value for name in names if (value := header.values[name]) not in ("", None)}
@@ -187,7 +206,7 @@ def _replace(connection: Connection, arrival: Arrival, row: int, before: int) ->
 
 def holds(connection: Connection, folder: Folder, sop_instance_uid: str, digest: bytes) -> bool:
     """Whether this very content is held, in a whole file."""
-    found = _FIND_INSTANCE.run(connection, {"sop_instance_uid": sop_instance_uid}).fetchone()
+    found = _held(connection, sop_instance_uid)
     if found is None:
         return False
     _, held, file, _, size, _ = found

@@ -26,7 +26,7 @@ from sqlalchemy import (
 from ..model.keys import COLUMNS, Level
 from ..model.keys import Column as Key
 
-VERSION = 2
+VERSION = 3
 
 metadata = MetaData()
 
@@ -397,5 +397,9 @@ def _to_2(connection: Connection) -> None:
     _BY_NAME.create(connection, checkfirst=True)
 
 
+def _to_3(connection: Connection) -> None:
+    """A trigger counts instances, which is there by now; an earlier release would count them twice."""
+
+
 # From schema version N to N + 1.
-UPGRADES: dict[int, Callable[[Connection], None]] = {1: _to_2}
+UPGRADES: dict[int, Callable[[Connection], None]] = {1: _to_2, 2: _to_3}

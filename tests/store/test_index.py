@@ -106,6 +106,7 @@ class IndexTests(SynchronousTestCase):
             for statement in (
                 "DROP INDEX studies_by_patient_name",
                 "DROP INDEX series_by_modality",
+                "DROP TRIGGER counts",
                 "CREATE INDEX series_by_modality ON series (modality)",
                 "UPDATE about SET value = '1'",
             ):
