@@ -55,8 +55,8 @@ class Records(Protocol):
     def key_in(self, path: str) -> InstanceKey | None:
         """The UIDs in a file; None when it is no whole instance. Raises `OSError` when it cannot be read."""
 
-    def file_of(self, key: InstanceKey) -> str | None:
-        """The file that the row of an instance names; None when it has no row."""
+    def place_of(self, key: InstanceKey) -> tuple[str, int] | None:
+        """The file that the row of an instance names, and when it was stored (ns); None when it has no row."""
 
     def is_content(self, key: InstanceKey, path: str) -> bool:
         """Whether a file is what the row of an instance says was stored."""
@@ -78,8 +78,8 @@ class Folder:
     _numbers: Iterator[int] = field(init=False, factory=count)
     # Folders known to be durable in their parents.
     _durable: set[str] = field(init=False, factory=set)
-    # Folder -> spool names of the committed files in it whose names there are not durable yet.
-    _unsettled: dict[str, list[str]] = field(init=False, factory=dict)
+    # Folder -> of the committed files in it whose names there are not durable yet: spool name and time of arrival.
+    _unsettled: dict[str, list[tuple[str, int]]] = field(init=False, factory=dict)
     _mutex: Any = field(init=False, factory=threading.Lock)
     # Spool files to come, whose names are durable: paths, and descriptors to write to.
     _ready: list[tuple[str, int]] = field(init=False, factory=list)
@@ -107,10 +107,8 @@ class Folder:
         """Make durable what is not yet, and give the lock back."""
         if self._lock >= 0:
             self.tidy()
-            for spool, descriptor in self._ready:
-                os.close(descriptor)
-                self.discard(spool)
-            self._ready = []
+            ready, self._ready = self._ready, []
+            self._drop(ready)
             os.close(self._spool)
             os.close(self._lock)
             self._lock = -1
@@ -155,11 +153,14 @@ class Folder:
                 made.append((spool, os.open(spool, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o640)))
             os.fsync(self._spool)
         except OSError:
-            for spool, descriptor in made:
-                os.close(descriptor)
-                self.discard(spool)
+            self._drop(made)
             raise
         self._ready = made
+
+    def _drop(self, unused: list[tuple[str, int]]) -> None:
+        for spool, descriptor in unused:
+            os.close(descriptor)
+            self.discard(spool)
 
     def place(self, spool: str, key: InstanceKey) -> Placed:
         """Link a synchronised spool file into place; a file of the same instance stays beside it."""
@@ -186,11 +187,14 @@ class Folder:
                 os.makedirs(folder, exist_ok=True)
                 self._durable.discard(folder)
 
-    def committed(self, placed: Placed) -> None:
-        """The row is durable: the spool name may go as soon as the name in place is durable too."""
+    def committed(self, placed: Placed, stored_at: int) -> None:
+        """The row is durable: the spool name may go as soon as the name in place is durable too.
+
+        The file bears the time when it was stored (ns), so that an index made anew has the order of arrival.
+        """
         folder = os.path.dirname(self.path(placed.file))
         with self._mutex:
-            self._unsettled.setdefault(folder, []).append(placed.spool)
+            self._unsettled.setdefault(folder, []).append((placed.spool, stored_at))
             much = sum(map(len, self._unsettled.values())) >= MOST_UNSETTLED
         if much:
             self.tidy()
@@ -207,7 +211,9 @@ class Folder:
                 with self._mutex:
                     self._unsettled.setdefault(folder, []).extend(spooled)
                 continue
-            for spool in spooled:
+            for spool, stored_at in spooled:
+                with contextlib.suppress(OSError):
+                    os.utime(spool, ns=(stored_at, stored_at))
                 self.discard(spool)
 
     def _synchronise(self, folder: str) -> None:
@@ -226,10 +232,9 @@ class Folder:
         self.remove(placed.file)
         self.discard(placed.spool)
 
-    def supersede(self, obsolete: str, file: str, stored_at: int) -> None:
-        """The row names `file` in place of `obsolete`: remove that; the new file keeps its place in the order of arrival."""
+    def supersede(self, obsolete: str) -> None:
+        """The row names another file in place of this one: remove it."""
         with contextlib.suppress(OSError):
-            os.utime(self.path(file), ns=(stored_at, stored_at))
             self.remove(obsolete)
 
     def discard(self, spool: str) -> None:
@@ -287,7 +292,7 @@ class Folder:
         """
         key = records.key_in(spool)
         file = self._linked_to(spool, key) if key and os.stat(spool).st_nlink > 1 else None
-        held = records.file_of(key) if key else None
+        held, stored_at = (key and records.place_of(key)) or (None, 0)
         if key and held and file is None and not os.path.exists(self.path(held)) and records.is_content(key, spool):
             self._link(spool, held)
             file = held
@@ -295,6 +300,7 @@ class Folder:
         if file and dropped:
             self.remove(file)
         elif file:
+            os.utime(spool, ns=(stored_at, stored_at))
             self._synchronise(os.path.dirname(self.path(file)))
         os.unlink(spool)
         return dropped

@@ -153,7 +153,6 @@ class Spool:
         """Synchronise, read the header from the file, check it and put the file in place."""
         if self._meta is None:
             raise MalformedDataset("there is no data set")
-        os.utime(self._descriptor, ns=(self.stored_at, self.stored_at))
         os.fsync(self._descriptor)
         meta, descriptor = self._meta, os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -173,9 +172,7 @@ class Spool:
         for chunk in dataset:
             self._digest.update(chunk)
         self.path, self._descriptor = self.folder.take_spool()
-        self._append([head, *dataset])
-        os.utime(self._descriptor, ns=(self.stored_at, self.stored_at))
-        os.fsync(self._descriptor)
+        self.size = write_through(self._descriptor, [head, *dataset])
         return self._place(header, meta)
 
     def _read(self, chunks: Sequence[bytes]) -> tuple[Header, FileMeta, bytes, list[bytes | memoryview]]:
@@ -228,6 +225,19 @@ class Spool:
         if self.path:
             self._close()
             self.folder.discard(self.path)
+
+
+def write_through(descriptor: int, buffers: Sequence[Buffer]) -> int:
+    """Write and synchronise a new file, mostly in one call of the system; how many bytes there are."""
+    total = sum(map(len, buffers))
+    if len(buffers) > _MOST_BUFFERS:
+        buffers = [b"".join(buffers)]
+    written = os.pwritev(descriptor, buffers, 0, os.RWF_DSYNC)
+    if written != total:
+        os.lseek(descriptor, written, os.SEEK_SET)
+        write_rest(descriptor, b"".join(buffers)[written:])
+        os.fsync(descriptor)
+    return total
 
 
 def write_rest(descriptor: int, rest: bytes) -> None:

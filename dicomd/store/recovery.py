@@ -41,9 +41,11 @@ class IndexRecords:
             return None
         return header.key
 
-    def file_of(self, key: InstanceKey) -> str | None:
-        """The file that the row of an instance names; None when it has no row."""
-        return self.connection.scalar(select(instances.c.file).where(instances.c.sop_instance_uid == key.sop_instance_uid))
+    def place_of(self, key: InstanceKey) -> tuple[str, int] | None:
+        """The file that the row of an instance names, and when it was stored (ns); None when it has no row."""
+        chosen = select(instances.c.file, instances.c.stored_at)
+        row = self.connection.execute(chosen.where(instances.c.sop_instance_uid == key.sop_instance_uid)).first()
+        return None if row is None else (row.file, row.stored_at)
 
     def is_content(self, key: InstanceKey, path: str) -> bool:
         """Whether a file is what the row of an instance says was stored."""
