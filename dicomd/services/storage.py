@@ -224,6 +224,7 @@ class Storage:
     _hub: EventHub
     _rules: Rules = field(factory=Rules)
     _duplicates: Duplicates = Duplicates.REPLACE
+    _keeping_up: bool = field(init=False, default=False)
 
     def begin(
         self, source: Source, *, sop_class_uid: str = "", sop_instance_uid: str = "", transfer_syntax_uid: str = ""
@@ -272,6 +273,9 @@ class Storage:
 
     def _committed(self, result: tuple[Arrival, Admission | ServiceError]) -> None:
         arrival, admission = result
+        if self._folder.wants_upkeep and not self._keeping_up:
+            self._keeping_up = True
+            spawn(self._keep_up())
         if isinstance(admission, ServiceError):
             return
         if admission.fate in (Fate.IDENTICAL, Fate.KEPT):
@@ -293,6 +297,14 @@ class Storage:
                 replaced,
             )
         )
+
+    async def _keep_up(self) -> None:
+        try:
+            await self._workers.tidy(self._folder.keep_up)
+        except OSError as error:
+            log.error("the store folder could not be kept up: %s", error.strerror)
+        finally:
+            self._keeping_up = False
 
     async def _forget(self, file: str) -> None:
         await self._workers.write(instances.forget_removals, [file])

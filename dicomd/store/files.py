@@ -31,10 +31,11 @@ log = logging.getLogger(__name__)
 
 _REMEMBERED = 5000
 _FREE_SECONDS = 0.5
-# With so many committed files whose names are not durable in their folders yet, somebody must make them so.
-MOST_UNSETTLED = 64
-# So many spool files are made at a time.
-_READY = 32
+# With so many committed files whose names are not durable in their folders yet, it is time to make them so; with the higher
+# number, whoever commits the next one does it.
+MANY_UNSETTLED, MOST_UNSETTLED = 64, 256
+# So many spool files are made at a time, when fewer than the lower number are left.
+_FEW_READY, _READY = 16, 32
 
 
 class StoreInUse(Exception):
@@ -80,10 +81,11 @@ class Folder:
     _durable: set[str] = field(init=False, factory=set)
     # Folder -> of the committed files in it whose names there are not durable yet: spool name and time of arrival.
     _unsettled: dict[str, list[tuple[str, int]]] = field(init=False, factory=dict)
+    _count: int = field(init=False, default=0)
     _mutex: Any = field(init=False, factory=threading.Lock)
     # Spool files to come, whose names are durable: paths, and descriptors to write to.
     _ready: list[tuple[str, int]] = field(init=False, factory=list)
-    _making: Any = field(init=False, factory=threading.Lock)
+    _taking: Any = field(init=False, factory=threading.Lock)
     _lock: int = field(init=False, default=-1)
     _spool: int = field(init=False, default=-1)
     _free: tuple[float, int] = field(init=False, default=(-1e9, 0))
@@ -140,12 +142,26 @@ class Folder:
 
     def take_spool(self) -> tuple[str, int]:
         """A new spool file whose name is durable: its path, and a descriptor to write to."""
-        with self._making:
+        with self._taking:
             if not self._ready:
-                self._make_ready()
+                self._ready = self._make_ready()
             return self._ready.pop()
 
-    def _make_ready(self) -> None:
+    @property
+    def wants_upkeep(self) -> bool:
+        """Whether it is time for `keep_up`."""
+        return self._count >= MANY_UNSETTLED or len(self._ready) < _FEW_READY
+
+    def keep_up(self) -> None:
+        """Do at leisure what else a store would have to do: make spool files ready, and `tidy`. Not in two threads at once."""
+        if len(self._ready) < _FEW_READY:
+            made = self._make_ready()
+            with self._taking:
+                self._ready += made
+        if self._count >= MANY_UNSETTLED:
+            self.tidy()
+
+    def _make_ready(self) -> list[tuple[str, int]]:
         made: list[tuple[str, int]] = []
         try:
             for _ in range(_READY):
@@ -155,7 +171,7 @@ class Folder:
         except OSError:
             self._drop(made)
             raise
-        self._ready = made
+        return made
 
     def _drop(self, unused: list[tuple[str, int]]) -> None:
         for spool, descriptor in unused:
@@ -195,14 +211,14 @@ class Folder:
         folder = os.path.dirname(self.path(placed.file))
         with self._mutex:
             self._unsettled.setdefault(folder, []).append((placed.spool, stored_at))
-            much = sum(map(len, self._unsettled.values())) >= MOST_UNSETTLED
-        if much:
+            self._count += 1
+        if self._count >= MOST_UNSETTLED:
             self.tidy()
 
     def tidy(self) -> None:
         """Make the names of committed files durable in their folders, and the folders in theirs; drop the spool names."""
         with self._mutex:
-            unsettled, self._unsettled = self._unsettled, {}
+            unsettled, self._unsettled, self._count = self._unsettled, {}, 0
         for folder, spooled in unsettled.items():
             try:
                 self._synchronise(folder)
@@ -210,6 +226,7 @@ class Folder:
                 log.error("a folder of the store could not be synchronised: %s", error.strerror)
                 with self._mutex:
                     self._unsettled.setdefault(folder, []).extend(spooled)
+                    self._count += len(spooled)
                 continue
             for spool, stored_at in spooled:
                 with contextlib.suppress(OSError):

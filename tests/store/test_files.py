@@ -6,7 +6,9 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from dicomd.store.files import Folder
+from dicomd.model.identifiers import InstanceKey
+from dicomd.store.files import MOST_UNSETTLED, Folder
+from tests.archive import spooled
 
 
 class ReadyTests(SynchronousTestCase):
@@ -38,6 +40,37 @@ class ReadyTests(SynchronousTestCase):
             self.assertIn(taken[-1], synchronised[-1])
         self.assertEqual(len(set(taken)), 100)
         self.assertLess(len(synchronised), 10)
+
+    def test_upkeep(self) -> None:
+        """Done in time, no store waits for the spool folder; never are more made ready than are wanted."""
+        self.take()
+        while not self.folder.wants_upkeep:
+            self.take()
+        self.folder.keep_up()
+        ready = len([path for path in self.spool.iterdir() if not path.stat().st_size])
+        self.assertFalse(self.folder.wants_upkeep)
+        self.folder.keep_up()
+        self.assertEqual(len(list(self.spool.iterdir())), ready)
+
+        def fail(descriptor: int) -> None:
+            self.fail("a store waited")
+
+        self.patch(os, "fsync", fail)
+        while not self.folder.wants_upkeep:
+            self.take()
+
+    def test_without_upkeep(self) -> None:
+        """However long nobody has time for it, the spool is bounded."""
+        for number in range(1, 2 * MOST_UNSETTLED):
+            spool = self.take()
+            Path(spool).write_bytes(b"content")
+            key = InstanceKey("1.1", f"1.2.{number % 3}", f"1.3.{number}")
+            self.folder.committed(self.folder.place(spool, key), number)
+            self.assertEqual(len(spooled(Path(self.folder.root))), number % MOST_UNSETTLED)
+        self.assertTrue(self.folder.wants_upkeep)
+        self.folder.keep_up()
+        self.assertEqual(spooled(Path(self.folder.root)), [])
+        self.assertEqual(len(list(self.folder.files())), 2 * MOST_UNSETTLED - 1)
 
     def test_nothing_is_left(self) -> None:
         """What was made ready and not used goes at the end; after a crash, at the next start."""

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from dicomd.model.status import ServiceError, Status
 from dicomd.services.storage import Fate
 from dicomd.store import instances, recovery, schema
-from dicomd.store.files import MOST_UNSETTLED, Folder
+from dicomd.store.files import MANY_UNSETTLED, Folder
 from dicomd.store.incoming import Spool
 from dicomd.store.rebuild import Rebuild
 from tests.services.test_storage import SOURCE, Crash, StorageCase, edited
@@ -163,7 +163,7 @@ class CrashTests(StorageCase):
 
     def test_many_names_are_made_durable_together(self) -> None:
         """However long the stores go on, the spool is bounded."""
-        for number in range(MOST_UNSETTLED):
+        for number in range(MANY_UNSETTLED):
             self.assertEqual(len(self.spooled()), number)
             self.store(edited(SOPInstanceUID=f"1.2.{number}"))
         self.assertEqual(self.spooled(), [])
