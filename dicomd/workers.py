@@ -26,7 +26,7 @@ log = Logger()
 
 
 class Transactions(Protocol):
-    """What the writer needs of the index: connections, and a savepoint around each job of a group commit."""
+    """What the writer needs of the index: connections, and a savepoint around each job of a mixed group."""
 
     def reader(self) -> AbstractContextManager[Any]:
         """A connection for one read job."""
@@ -269,7 +269,7 @@ class Writer:
         if len(jobs) == 1:
             return [(jobs[0], self._commit_one(jobs[0]))]
         if all(job.repeatable for job in jobs):
-            with suppress(Exception), self._transactions.batch() as connection:
+            with suppress(BaseException), self._transactions.batch() as connection:
                 return [(job, job.function(connection, *job.arguments)) for job in jobs]
         return self._commit_apart(jobs)
 

@@ -206,12 +206,10 @@ def _admit(
     except ServiceError as error:
         after_commit(connection, spool.withdraw, files)
         return arrival, error
-    if admission.fate in (Fate.STORED, Fate.REPLACED, Fate.RESTORED):
-        after_commit(connection, folder.committed, files, admission.stored_at)
-    else:
-        after_commit(connection, folder.withdraw, files)
+    taken = admission.fate in (Fate.STORED, Fate.REPLACED, Fate.RESTORED)
+    after_commit(connection, folder.committed if taken else folder.withdraw, files)
     if admission.obsolete:
-        after_commit(connection, folder.supersede, admission.obsolete)
+        after_commit(connection, folder.supersede, admission.obsolete, arrival.file, admission.stored_at)
     return arrival, admission
 
 

@@ -51,10 +51,13 @@ class Archive:
         self.index.open_for_reading()
 
     def _recover(self, connection: Connection) -> None:
+        records = IndexRecords(connection)
         for file in connection.scalars(select(removals.c.file)).all():
-            self.folder.remove(file)
+            # What was obsolete may have made room, under its name, for what is not.
+            if not records.names(file):
+                self.folder.remove(file)
         connection.execute(delete(removals))
-        self.taken_back = self.folder.sweep(IndexRecords(connection))
+        self.taken_back = self.folder.sweep(records)
 
     def close(self) -> None:
         """Close the index, then give the lock back; the workers must have stopped."""

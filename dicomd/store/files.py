@@ -56,8 +56,8 @@ class Records(Protocol):
     def key_in(self, path: str) -> InstanceKey | None:
         """The UIDs in a file; None when it is no whole instance. Raises `OSError` when it cannot be read."""
 
-    def place_of(self, key: InstanceKey) -> tuple[str, int] | None:
-        """The file that the row of an instance names, and when it was stored (ns); None when it has no row."""
+    def file_of(self, key: InstanceKey) -> str | None:
+        """The file that the row of an instance names; None when it has no row."""
 
     def is_content(self, key: InstanceKey, path: str) -> bool:
         """Whether a file is what the row of an instance says was stored."""
@@ -79,8 +79,8 @@ class Folder:
     _numbers: Iterator[int] = field(init=False, factory=count)
     # Folders known to be durable in their parents.
     _durable: set[str] = field(init=False, factory=set)
-    # Folder -> of the committed files in it whose names there are not durable yet: spool name and time of arrival.
-    _unsettled: dict[str, list[tuple[str, int]]] = field(init=False, factory=dict)
+    # Folder -> spool names of the committed files in it whose names there are not durable yet.
+    _unsettled: dict[str, list[str]] = field(init=False, factory=dict)
     _count: int = field(init=False, default=0)
     _mutex: Any = field(init=False, factory=threading.Lock)
     # Spool files to come, whose names are durable: paths, and descriptors to write to.
@@ -109,11 +109,12 @@ class Folder:
         """Make durable what is not yet, and give the lock back."""
         if self._lock >= 0:
             self.tidy()
-            ready, self._ready = self._ready, []
+            with self._taking:
+                ready, self._ready = self._ready, []
+                lock, self._lock = self._lock, -1
             self._drop(ready)
             os.close(self._spool)
-            os.close(self._lock)
-            self._lock = -1
+            os.close(lock)
 
     def path(self, file: str) -> str:
         """The path of a file whose name is relative to the folder."""
@@ -157,16 +158,23 @@ class Folder:
         if len(self._ready) < _FEW_READY:
             made = self._make_ready()
             with self._taking:
-                self._ready += made
+                if self._lock >= 0:
+                    self._ready, made = self._ready + made, []
+            self._drop(made)
         if self._count >= MANY_UNSETTLED:
             self.tidy()
 
     def _make_ready(self) -> list[tuple[str, int]]:
         made: list[tuple[str, int]] = []
-        try:
-            for _ in range(_READY):
-                spool = self.new_spool()
+        for _ in range(_READY):
+            spool = self.new_spool()
+            try:
                 made.append((spool, os.open(spool, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o640)))
+            except OSError:
+                if not made:
+                    raise
+                break
+        try:
             os.fsync(self._spool)
         except OSError:
             self._drop(made)
@@ -203,14 +211,11 @@ class Folder:
                 os.makedirs(folder, exist_ok=True)
                 self._durable.discard(folder)
 
-    def committed(self, placed: Placed, stored_at: int) -> None:
-        """The row is durable: the spool name may go as soon as the name in place is durable too.
-
-        The file bears the time when it was stored (ns), so that an index made anew has the order of arrival.
-        """
+    def committed(self, placed: Placed) -> None:
+        """The row is durable: the spool name may go as soon as the name in place is durable too."""
         folder = os.path.dirname(self.path(placed.file))
         with self._mutex:
-            self._unsettled.setdefault(folder, []).append((placed.spool, stored_at))
+            self._unsettled.setdefault(folder, []).append(placed.spool)
             self._count += 1
         if self._count >= MOST_UNSETTLED:
             self.tidy()
@@ -228,9 +233,7 @@ class Folder:
                     self._unsettled.setdefault(folder, []).extend(spooled)
                     self._count += len(spooled)
                 continue
-            for spool, stored_at in spooled:
-                with contextlib.suppress(OSError):
-                    os.utime(spool, ns=(stored_at, stored_at))
+            for spool in spooled:
                 self.discard(spool)
 
     def _synchronise(self, folder: str) -> None:
@@ -245,13 +248,18 @@ class Folder:
                 self._durable.add(folder)
 
     def withdraw(self, placed: Placed) -> None:
-        """The instance was not taken: remove its file and its spool name."""
-        self.remove(placed.file)
+        """The instance was not taken: remove its file and its spool name; never raises, the next start tries again."""
+        try:
+            self.remove(placed.file)
+        except OSError as error:
+            log.error("a file that was not taken could not be removed: %s", error.strerror)
+            return
         self.discard(placed.spool)
 
-    def supersede(self, obsolete: str) -> None:
-        """The row names another file in place of this one: remove it."""
+    def supersede(self, obsolete: str, file: str, stored_at: int) -> None:
+        """The row names `file` in place of `obsolete`: remove that; the new file keeps its place in the order of arrival."""
         with contextlib.suppress(OSError):
+            os.utime(self.path(file), ns=(stored_at, stored_at))
             self.remove(obsolete)
 
     def discard(self, spool: str) -> None:
@@ -309,7 +317,7 @@ class Folder:
         """
         key = records.key_in(spool)
         file = self._linked_to(spool, key) if key and os.stat(spool).st_nlink > 1 else None
-        held, stored_at = (key and records.place_of(key)) or (None, 0)
+        held = records.file_of(key) if key else None
         if key and held and file is None and not os.path.exists(self.path(held)) and records.is_content(key, spool):
             self._link(spool, held)
             file = held
@@ -317,7 +325,6 @@ class Folder:
         if file and dropped:
             self.remove(file)
         elif file:
-            os.utime(spool, ns=(stored_at, stored_at))
             self._synchronise(os.path.dirname(self.path(file)))
         os.unlink(spool)
         return dropped

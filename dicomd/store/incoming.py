@@ -153,6 +153,7 @@ class Spool:
         """Synchronise, read the header from the file, check it and put the file in place."""
         if self._meta is None:
             raise MalformedDataset("there is no data set")
+        os.utime(self._descriptor, ns=(self.stored_at, self.stored_at))
         os.fsync(self._descriptor)
         meta, descriptor = self._meta, os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -173,6 +174,7 @@ class Spool:
             self._digest.update(chunk)
         self.path, self._descriptor = self.folder.take_spool()
         self.size = write_through(self._descriptor, [head, *dataset])
+        os.utime(self._descriptor, ns=(self.stored_at, self.stored_at))
         return self._place(header, meta)
 
     def _read(self, chunks: Sequence[bytes]) -> tuple[Header, FileMeta, bytes, list[bytes | memoryview]]:

@@ -3,6 +3,7 @@
 Store functions take a connection first and never commit. One thread writes; each reading thread has a connection of its own.
 """
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ from sqlalchemy.exc import DBAPIError
 
 from ..model.status import ServiceError
 from . import dialect, schema
+
+log = logging.getLogger(__name__)
 
 FILE_NAME = "index.sqlite"
 
@@ -139,11 +142,14 @@ class Batch:
         except BaseException as failed:  # noqa: BLE001 - raised again
             self._undo(failed)
         for function, arguments in self._connection.info.pop("after_commit"):
-            function(*arguments)
+            try:
+                function(*arguments)
+            except Exception as failed:  # noqa: BLE001 - what is durable did not fail
+                log.error("what follows a commit failed: %s in %s", type(failed).__name__, function.__qualname__)
 
     def _undo(self, error: BaseException) -> NoReturn:
-        dialect.rollback(self._connection)
         self._connection.info.pop("known", None)
+        dialect.rollback(self._connection)
         raise dialect.failure(error) from error
 
 

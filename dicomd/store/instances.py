@@ -56,7 +56,7 @@ class Arrival:
 
 @frozen
 class Admission:
-    """What became of an arrival: its row; the file that it made obsolete; its time of arrival, or that of what it replaced."""
+    """What became of an arrival: its row; the file that it made obsolete, and its time of arrival in that one's place."""
 
     fate: Fate
     row: int
@@ -94,7 +94,7 @@ def admit(
     """
     row = _insert(connection, arrival)
     if row is not None:
-        return Admission(Fate.STORED, row, stored_at=arrival.stored_at)
+        return Admission(Fate.STORED, row)
     found = _held(connection, arrival.header.sop_instance_uid)
     return _admit_again(connection, arrival, duplicates, found, is_whole)
 

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, select
 
 from ..model.identifiers import InstanceKey
 from ..model.status import ServiceError
-from .files import Folder
+from .files import Folder, sop_instance_uid_of
 from .header import check_identity
 from .incoming import read_file
 from .schema import instances
@@ -41,11 +41,16 @@ class IndexRecords:
             return None
         return header.key
 
-    def place_of(self, key: InstanceKey) -> tuple[str, int] | None:
-        """The file that the row of an instance names, and when it was stored (ns); None when it has no row."""
-        chosen = select(instances.c.file, instances.c.stored_at)
-        row = self.connection.execute(chosen.where(instances.c.sop_instance_uid == key.sop_instance_uid)).first()
-        return None if row is None else (row.file, row.stored_at)
+    def file_of(self, key: InstanceKey) -> str | None:
+        """The file that the row of an instance names; None when it has no row."""
+        return self._file(key.sop_instance_uid)
+
+    def names(self, file: str) -> bool:
+        """Whether the row of an instance names this file."""
+        return self._file(sop_instance_uid_of(file)) == file
+
+    def _file(self, sop_instance_uid: str) -> str | None:
+        return self.connection.scalar(select(instances.c.file).where(instances.c.sop_instance_uid == sop_instance_uid))
 
     def is_content(self, key: InstanceKey, path: str) -> bool:
         """Whether a file is what the row of an instance says was stored."""

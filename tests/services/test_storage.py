@@ -39,7 +39,7 @@ def edited(name: str = "MR_small.dcm", **changes: Any) -> bytes:
     return buffer.getvalue()
 
 
-class Crash(Exception):
+class Crash(BaseException):
     """The power went."""
 
 

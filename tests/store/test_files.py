@@ -65,12 +65,40 @@ class ReadyTests(SynchronousTestCase):
             spool = self.take()
             Path(spool).write_bytes(b"content")
             key = InstanceKey("1.1", f"1.2.{number % 3}", f"1.3.{number}")
-            self.folder.committed(self.folder.place(spool, key), number)
+            self.folder.committed(self.folder.place(spool, key))
             self.assertEqual(len(spooled(Path(self.folder.root))), number % MOST_UNSETTLED)
         self.assertTrue(self.folder.wants_upkeep)
         self.folder.keep_up()
         self.assertEqual(spooled(Path(self.folder.root)), [])
         self.assertEqual(len(list(self.folder.files())), 2 * MOST_UNSETTLED - 1)
+
+    def test_few_descriptors(self) -> None:
+        """Where the system gives no more of them, those that it gave are used."""
+        original, given = os.open, []
+
+        def few(path: Any, *arguments: Any) -> int:
+            if len(given) == 3:
+                raise OSError(24, "Too many open files")
+            given.append(path)
+            return original(path, *arguments)
+
+        self.patch(os, "open", few)
+        self.assertEqual(sorted(self.take() for _ in range(3)), sorted(given))
+        self.assertRaises(OSError, self.folder.take_spool)
+
+    def test_upkeep_that_comes_too_late(self) -> None:
+        """Nothing is made ready in a folder that was closed meanwhile."""
+        original = os.fsync
+
+        def fsync(descriptor: int) -> None:
+            original(descriptor)
+            patched.restore()
+            self.folder.close()
+
+        patched = self.patch(os, "fsync", fsync)
+        opened = len(os.listdir("/proc/self/fd"))
+        self.folder.keep_up()
+        self.assertEqual((list(self.spool.iterdir()), len(os.listdir("/proc/self/fd"))), ([], opened - 2))
 
     def test_nothing_is_left(self) -> None:
         """What was made ready and not used goes at the end; after a crash, at the next start."""

@@ -45,6 +45,15 @@ class IndexTests(SynchronousTestCase):
         with self.index.batch() as connection:
             self.assertEqual(index_module.known(connection), {})
 
+    def test_what_follows_fails(self) -> None:
+        """The commit did not: the batch ends without error, and the rest follows."""
+        done: list[int] = []
+        with self.index.batch() as connection:
+            connection.execute(insert(schema.patients).values(PATIENT))
+            index_module.after_commit(connection, lambda: 1 // 0)
+            index_module.after_commit(connection, done.append, 1)
+        self.assertEqual((self.patients(), done), (1, [1]))
+
     def test_a_transaction_that_the_database_ended(self) -> None:
         """A full disk, say, undoes the whole group: the neighbours fail too, and nothing runs outside a transaction."""
         done: list[int] = []

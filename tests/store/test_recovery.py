@@ -7,7 +7,7 @@ from sqlalchemy import delete
 from twisted.internet.defer import Deferred, ensureDeferred
 
 from dicomd.model.status import ServiceError, Status
-from dicomd.services.storage import Fate
+from dicomd.services.storage import Duplicates, Fate, Rules, Storage
 from dicomd.store import instances, recovery, schema
 from dicomd.store.files import MANY_UNSETTLED, Folder
 from dicomd.store.incoming import Spool
@@ -67,7 +67,7 @@ class CrashTests(StorageCase):
 
     def test_the_time_of_arrival_is_that_of_the_file(self) -> None:
         """So that the order of arrival survives the index, also where a crash came between."""
-        for end in (lambda: self.archive.folder.tidy(), self.restart):
+        for end in (lambda: None, lambda: self.archive.folder.tidy(), self.restart):
             self.store(edited(SOPInstanceUID="1.1", InstanceNumber=1))
             self.store(edited(SOPInstanceUID="1.2"))
             self.store(edited(SOPInstanceUID="1.1", InstanceNumber=2))
@@ -175,6 +175,41 @@ class CrashTests(StorageCase):
         self.crash_in(type(self.archive.folder), "supersede", after=False)
         self.lose(edited(InstanceNumber=2))
         self.assertEqual(self.rows(schema.instances)[0]["instance_number"], 2)
+        self.check_consistent()
+
+    def test_replaced_twice_and_not_forgotten(self) -> None:
+        """The second replacement takes the name of the first file, which is noted as obsolete: it is not removed for that."""
+
+        async def forget(storage: Storage, file: str) -> None:
+            """Crash before."""
+
+        self.patch(Storage, "_forget", forget)
+        self.store(edited(InstanceNumber=1))
+        before = self.files()
+        self.store(edited(InstanceNumber=2))
+        self.assertNotEqual(self.files(), before)
+        self.store(edited(InstanceNumber=3))
+        self.archive.folder.tidy()
+        self.assertEqual(self.files(), before)
+        self.restart()
+        self.assertEqual((self.files(), self.rows(schema.instances)[0]["instance_number"]), (before, 3))
+        self.check_consistent()
+
+    def test_a_refused_file_that_stays(self) -> None:
+        """It is refused as what it is, also when it cannot be removed; the next start removes it."""
+        self.store(edited(InstanceNumber=1))
+        before = self.files()
+
+        def fail(folder: Folder, file: str) -> None:
+            raise OSError(5, "Input/output error")
+
+        patched = self.patch(Folder, "remove", fail)
+        self.storage = Storage(self.workers, self.archive.folder, self.hub, Rules(), Duplicates.REJECT)
+        self.assertEqual(self.store(edited(InstanceNumber=2)).status, Status.DUPLICATE_SOP_INSTANCE)
+        patched.restore()
+        self.assertNotEqual(self.files(), before)
+        self.restart()
+        self.assertEqual(self.files(), before)
         self.check_consistent()
 
     def test_a_commit_that_fails(self) -> None:
