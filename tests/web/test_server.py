@@ -13,7 +13,6 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
-from tests.archive import spooled
 from tests.daemon import Daemon, run
 from tests.data import pydicom_file, shared, shared_files
 
@@ -86,7 +85,7 @@ class StoreTests(RunningServerTestCase):
             code, module = await self.post(multipart(*contents))
             told = sum(len(module.get(tag, {}).get("Value", [])) for tag in ("00081198", "00081199", "0008119A"))
             self.assertEqual((code, told), (202, len(contents)))
-            self.assertEqual(spooled(self.daemon.store), [])
+            self.assertEqual([path for path in self.daemon.files() if "spool" in path.parts], [])
 
         return run(work())
 
