@@ -75,7 +75,7 @@ class Reception:
 
     _workers: Workers
     _spool: Spool
-    _chunks: list[bytes] = field(init=False, factory=list)
+    _chunks: list[bytes | memoryview] = field(init=False, factory=list)
     _received: int = field(init=False, default=0)
     _unwritten: int = field(init=False, default=0)
     _writing: bool = field(init=False, default=False)
@@ -84,7 +84,7 @@ class Reception:
     _gone: bool = field(init=False, default=False)
     _written: Gate = field(init=False, factory=Gate)
 
-    def write(self, data: bytes) -> bool:
+    def write(self, data: bytes | memoryview) -> bool:
         """Take more bytes; False: too much is unwritten, pause and await `ready()`."""
         self._received += len(data)
         if self._error is not None or self._gone:
@@ -182,7 +182,7 @@ async def _immediately() -> None:
     """There is room already."""
 
 
-def _receive(spool: Spool, chunks: list[bytes], spooled: bool, duplicates: Duplicates) -> Callable[[Any], Any]:
+def _receive(spool: Spool, chunks: list[bytes | memoryview], spooled: bool, duplicates: Duplicates) -> Callable[[Any], Any]:
     """In the disk pool: everything up to the durable file; the answer is the writer's part."""
     try:
         if spooled:

@@ -166,7 +166,7 @@ class Spool:
                 check_strictly(mapped, meta.dataset_offset, header, meta)
         return self._place(header, meta)
 
-    def take(self, chunks: Sequence[bytes]) -> Arrival:
+    def take(self, chunks: Sequence[bytes | memoryview]) -> Arrival:
         """A small instance in one go; nothing touches the disk before the header has been checked."""
         check_room(self.folder, self.rules)
         header, meta, head, dataset = self._read(chunks)
@@ -177,7 +177,7 @@ class Spool:
         os.utime(self._descriptor, ns=(self.stored_at, self.stored_at))
         return self._place(header, meta)
 
-    def _read(self, chunks: Sequence[bytes]) -> tuple[Header, FileMeta, bytes, list[bytes | memoryview]]:
+    def _read(self, chunks: Sequence[bytes | memoryview]) -> tuple[Header, FileMeta, bytes, list[bytes | memoryview]]:
         """Header, head and data set of a small instance, checked. Mostly the first chunk tells all; nothing is copied then."""
         if len(chunks) > 1 and not self.rules.strict:
             with contextlib.suppress(MalformedDataset):
@@ -186,7 +186,7 @@ class Spool:
                 header = self.header = headers.read(first, 0, meta.transfer_syntax_uid, end=size)
                 self._check(header, meta)
                 return header, meta, head, [first, *chunks[1:]]
-        meta, head, dataset = split(b"".join(chunks), self.claim)
+        meta, head, dataset = split(chunks[0] if len(chunks) == 1 else b"".join(chunks), self.claim)
         header = self.header = headers.read(dataset, 0, meta.transfer_syntax_uid)
         self._check(header, meta)
         if self.rules.strict:
@@ -255,7 +255,7 @@ def check_room(folder: Folder, rules: Rules) -> None:
         raise StorageFull("the storage is full")
 
 
-def split(data: bytes, claim: Claim) -> tuple[FileMeta, bytes, memoryview]:
+def split(data: bytes | memoryview, claim: Claim) -> tuple[FileMeta, bytes, memoryview]:
     """What the File Meta Information says, the head of the file to write, and the beginning of the data set.
 
     A sound head is kept but for its preamble, which could make the file something else as well (PS3.10 7.1). Where there is

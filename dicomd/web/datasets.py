@@ -105,7 +105,7 @@ class _Part:
     name: str
     content: bytearray = field(factory=bytearray)
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         self.content += data
 
     def end(self) -> None:

@@ -61,7 +61,7 @@ class Receipt:
             self.fail(error)
             return None
 
-    def write(self, reception: Reception, data: bytes) -> None:
+    def write(self, reception: Reception, data: bytes | memoryview) -> None:
         """Bytes of an instance, with back-pressure on the client."""
         if not reception.write(data):
             self._hold(Deferred.fromCoroutine(_settled(reception.ready())))

@@ -20,7 +20,7 @@ class _Instance:
     def __attrs_post_init__(self) -> None:
         self.reception = self.receipt.begin()
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         if self.reception is not None:
             self.receipt.write(self.reception, data)
 

@@ -53,9 +53,9 @@ class _Document:
 
     form: "Metadata"
     name: str
-    chunks: list[bytes] = field(factory=list)
+    chunks: list[bytes | memoryview] = field(factory=list)
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         self.form.collect(data)
         self.chunks.append(data)
 
@@ -72,7 +72,7 @@ class _BulkPart:
     kind: media.MediaType
     start: int
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         self.form.receipt.write(self.form.bulk, data)
 
     def end(self) -> None:
@@ -121,7 +121,7 @@ class Metadata:
             raise TooLarge(f"the request has more than {_MOST_PARTS} parts")
         return _BulkPart(self, headers, kind, self.bulk.mark())
 
-    def collect(self, data: bytes) -> None:
+    def collect(self, data: bytes | memoryview) -> None:
         """Metadata arrive."""
         self._collected += len(data)
         if self._collected > self.most:

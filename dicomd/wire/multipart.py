@@ -16,6 +16,8 @@ LARGEST_PREAMBLE = 65536
 MOST_HEADERS = 64
 LARGEST_HEADERS = 16384
 _LONGEST_PADDING = 256
+# A view keeps all of what was received, so it is for what is most of that.
+_LARGE = 1 << 16
 
 
 class MalformedMultipart(Exception):
@@ -23,9 +25,9 @@ class MalformedMultipart(Exception):
 
 
 class Part(Protocol):
-    """Where the content of one part goes."""
+    """Where the content of one part goes; large pieces come as views of what was received, not as copies."""
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         """The next piece of the content."""
 
     def end(self) -> None:
@@ -146,7 +148,7 @@ class Reader:
 
     def _give(self, data: bytes, position: int, end: int) -> None:
         if self._part is not None and end > position:
-            self._part.write(data[position:end])
+            self._part.write(data[position:end] if end - position < _LARGE else memoryview(data)[position:end])
 
     def _epilogue(self, data: bytes, position: int) -> int:
         return len(data)
