@@ -20,6 +20,7 @@ from dicomd.services.retrieve import Retrieve
 from dicomd.services.storage import Source, Storage, StoreOutcome
 from dicomd.services.transcoding import Transcoder
 from dicomd.store.archive import Archive
+from dicomd.store.files import Folder
 from dicomd.web.app import Door
 from dicomd.web.routes import Route
 from tests.data import pydicom_file
@@ -43,9 +44,10 @@ def edited(name: str = "MR_small.dcm", **changes: Any) -> bytes:
     return buffer.getvalue()
 
 
-def spooled(root: Path) -> list[Path]:
-    """What the spool of a store holds; the files that were made ready for what may come are empty."""
-    return [path for path in (root / "spool").iterdir() if path.stat().st_size]
+def spooled(folder: Folder) -> list[Path]:
+    """What the spool holds, without the files that were made ready for what may come."""
+    ready = {path for path, _ in folder._ready}
+    return [path for path in Path(folder.root, "spool").iterdir() if str(path) not in ready]
 
 
 class ArchiveCase(SynchronousTestCase):

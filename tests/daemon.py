@@ -11,6 +11,7 @@ from twisted.web.client import Agent, HTTPConnectionPool
 
 from dicomd.config import Config
 from dicomd.tap import Server
+from tests.archive import spooled
 
 
 class Daemon:
@@ -51,10 +52,13 @@ class Daemon:
         return int(self.server.ports["dimse"].getHost().port)
 
     def files(self) -> list[Path]:
-        """Every file of the archive that holds something, index and lock left out, once all names are durable."""
-        self.server.archive.folder.tidy()
-        inside = (path for path in self.store.rglob("*") if path.is_file() and path.parent != self.store)
-        return [path for path in inside if path.stat().st_size]
+        """Every file of the archive, once all names are durable; without index, lock and what is made ready for the next ones."""
+        folder = self.server.archive.folder
+        folder.tidy()
+        inside = [
+            path for path in self.store.rglob("*") if path.is_file() and path.parent not in (self.store, self.store / "spool")
+        ]
+        return inside + spooled(folder)
 
 
 def run(work: Any) -> "Deferred[Any]":

@@ -20,7 +20,6 @@ from twisted.trial.unittest import TestCase
 from dicomd.wire.elements import file_meta
 from dicomd.wire.messages import Command, CommandField, MessageWriter, decode_command
 from dicomd.wire.pdu import P_DATA_TF, AssociateRequest, ProposedContext, encode_request
-from tests.archive import spooled
 from tests.daemon import run
 from tests.data import pydicom_file
 from tests.process import Twistd
@@ -146,7 +145,7 @@ class ProcessCase(TestCase):
         self.assertEqual(set(held), found)
         for uid, content in acknowledged.data.items():
             self.assertTrue(held[uid].read_bytes().endswith(content), uid)
-        self.assertEqual(spooled(server.store), [])
+        self.assertEqual(list((server.store / "spool").iterdir()), [])
         uid, content = next(iter(acknowledged.data.items()))
         url = await self.url_of(server, uid)
         response = await treq.get(url, headers={"Accept": "application/dicom; transfer-syntax=*"}, persistent=False)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NoReturn
+from typing import Any
 
 from sqlalchemy import Connection, Engine, insert, select, update
 from sqlalchemy.exc import DBAPIError
@@ -130,27 +130,28 @@ class Batch:
         self._connection.info["after_commit"] = []
         try:
             dialect.begin_writing(self._connection)
-        except BaseException as error:  # noqa: BLE001 - raised again
-            self._undo(error)
+        except BaseException as error:
+            raise self._undone(error) from error
         return self._connection
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if error is not None:
-            self._undo(error)
+            raise self._undone(error) from error
         try:
             dialect.commit(self._connection)
-        except BaseException as failed:  # noqa: BLE001 - raised again
-            self._undo(failed)
+        except BaseException as failed:
+            raise self._undone(failed) from failed
         for function, arguments in self._connection.info.pop("after_commit"):
             try:
                 function(*arguments)
             except Exception as failed:  # noqa: BLE001 - what is durable did not fail
-                log.error("what follows a commit failed: %s in %s", type(failed).__name__, function.__qualname__)
+                log.error("%s failed after a commit: %s", getattr(function, "__qualname__", "a function"), type(failed).__name__)
 
-    def _undo(self, error: BaseException) -> NoReturn:
+    def _undone(self, error: BaseException) -> BaseException:
+        """Undo the transaction; the error to raise for the one that made it necessary."""
         self._connection.info.pop("known", None)
         dialect.rollback(self._connection)
-        raise dialect.failure(error) from error
+        return dialect.failure(error)
 
 
 def after_commit(connection: Connection, function: Callable[..., None], *arguments: Any) -> None:

@@ -53,11 +53,11 @@ class _Document:
 
     form: "Metadata"
     name: str
-    chunks: list[bytes | memoryview] = field(factory=list)
+    chunks: list[bytes] = field(factory=list)
 
     def write(self, data: bytes | memoryview) -> None:
         self.form.collect(data)
-        self.chunks.append(data)
+        self.chunks.append(bytes(data))
 
     def end(self) -> None:
         self.form.documents.append((self.name, b"".join(self.chunks)))

@@ -16,8 +16,6 @@ LARGEST_PREAMBLE = 65536
 MOST_HEADERS = 64
 LARGEST_HEADERS = 16384
 _LONGEST_PADDING = 256
-# A view keeps all of what was received, so it is for what is most of that.
-_LARGE = 1 << 16
 
 
 class MalformedMultipart(Exception):
@@ -25,7 +23,7 @@ class MalformedMultipart(Exception):
 
 
 class Part(Protocol):
-    """Where the content of one part goes; large pieces come as views of what was received, not as copies."""
+    """Where the content of one part goes; what is most of a piece received comes as a view of it."""
 
     def write(self, data: bytes | memoryview) -> None:
         """The next piece of the content."""
@@ -147,8 +145,10 @@ class Reader:
         return at if at >= 0 else len(data)
 
     def _give(self, data: bytes, position: int, end: int) -> None:
+        """A view keeps all of what was received, so it is for what is most of that."""
         if self._part is not None and end > position:
-            self._part.write(data[position:end] if end - position < _LARGE else memoryview(data)[position:end])
+            most = 2 * (end - position) > len(data)
+            self._part.write(memoryview(data)[position:end] if most else data[position:end])
 
     def _epilogue(self, data: bytes, position: int) -> int:
         return len(data)

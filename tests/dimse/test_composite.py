@@ -83,7 +83,7 @@ class StoreTests(SynchronousTestCase):
             response = self.store(self.peer(MR), sent, **elements)
             self.assertEqual(response.status, status, (elements, response.error_comment))
             self.assertNotEqual(response.error_comment, "")
-        self.assertEqual((self.stored(), spooled(self.root)), ([], []))
+        self.assertEqual((self.stored(), spooled(self.archive.folder)), ([], []))
 
     def test_which_classes(self) -> None:
         """Every storage class, retired ones too; what is not storage never; private ones as configured or declared."""

@@ -81,7 +81,7 @@ class StorageCase(SynchronousTestCase):
         return sorted(self.archive.folder.files())
 
     def spooled(self) -> list[Path]:
-        return spooled(self.root)
+        return spooled(self.archive.folder)
 
     def check_consistent(self) -> None:
         """Every row has its file and every file its row; counts are right; the spool is empty once all names are durable."""

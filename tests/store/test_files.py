@@ -47,7 +47,7 @@ class ReadyTests(SynchronousTestCase):
         while not self.folder.wants_upkeep:
             self.take()
         self.folder.keep_up()
-        ready = len([path for path in self.spool.iterdir() if not path.stat().st_size])
+        ready = len(list(self.spool.iterdir()))
         self.assertFalse(self.folder.wants_upkeep)
         self.folder.keep_up()
         self.assertEqual(len(list(self.spool.iterdir())), ready)
@@ -66,10 +66,10 @@ class ReadyTests(SynchronousTestCase):
             Path(spool).write_bytes(b"content")
             key = InstanceKey("1.1", f"1.2.{number % 3}", f"1.3.{number}")
             self.folder.committed(self.folder.place(spool, key))
-            self.assertEqual(len(spooled(Path(self.folder.root))), number % MOST_UNSETTLED)
+            self.assertEqual(len(spooled(self.folder)), number % MOST_UNSETTLED)
         self.assertTrue(self.folder.wants_upkeep)
         self.folder.keep_up()
-        self.assertEqual(spooled(Path(self.folder.root)), [])
+        self.assertEqual(spooled(self.folder), [])
         self.assertEqual(len(list(self.folder.files())), 2 * MOST_UNSETTLED - 1)
 
     def test_few_descriptors(self) -> None:

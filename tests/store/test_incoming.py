@@ -67,8 +67,21 @@ class TakeTests(SpoolCase):
         self.assertEqual((written.sop_instance_uid, written.source_ae_title), (meta.sop_instance_uid, "MODALITY"))
         self.assertEqual(stored[arrival.dataset_offset :], data[meta.dataset_offset :])
 
+    def test_synchronised(self) -> None:
+        """Before a small instance is put in place its content is on the disk, by the call that writes it."""
+        data, original, flags = pydicom_file(MR).read_bytes(), os.pwritev, []
+
+        def pwritev(descriptor: int, buffers: list[bytes], offset: int, given: int) -> int:
+            self.assertEqual(list(self.folder.files()), [])
+            flags.append(given)
+            return original(descriptor, buffers, offset, given)
+
+        self.patch(os, "pwritev", pwritev)
+        self.take(data)
+        self.assertEqual(flags, [os.RWF_DSYNC])
+
     def test_a_system_that_takes_little(self) -> None:
-        """What a call does not take is written by the next ones, and synchronised; so are more buffers than a call may have."""
+        """What a call does not take is written by the next ones and synchronised; so are more buffers than a call may have."""
         data, original = pydicom_file(MR).read_bytes(), os.pwritev
         whole = self.take(data)
         chunks = [data[:2000], *(data[at : at + 7] for at in range(2000, len(data), 7))]
@@ -79,7 +92,11 @@ class TakeTests(SpoolCase):
                 "pwritev",
                 lambda descriptor, buffers, *more, most=most: original(descriptor, [b"".join(buffers)[:most]], *more),
             )
+            synchronised: list[int] = []
+            patched = self.patch(os, "fsync", lambda descriptor, sizes=synchronised: sizes.append(os.fstat(descriptor).st_size))
             part = Spool(self.folder, Rules(), Claim()).take(chunks)
+            patched.restore()
+            self.assertEqual(synchronised, [] if most == len(data) else [part.file_size])
             self.assertEqual(Path(self.folder.path(part.file)).read_bytes(), Path(self.folder.path(whole.file)).read_bytes())
             self.assertEqual((part.file_size, part.digest), (whole.file_size, whole.digest))
 
@@ -204,7 +221,7 @@ class RefusalTests(SpoolCase):
                     take(path.read_bytes())
                 except ServiceError as error:
                     self.assertNotEqual(error.status, Status.PROCESSING_FAILURE, path)
-        self.assertEqual(spooled(Path(self.folder.root)), [])
+        self.assertEqual(spooled(self.folder), [])
 
     def test_size_does_not_matter(self) -> None:
         """What is taken from memory is taken from the disk, with the same content; what is refused is refused."""

@@ -88,7 +88,7 @@ class MetadataCase(ArchiveCase):
 
     def assertNothingLeft(self) -> None:
         self.archive.folder.tidy()
-        self.assertEqual(spooled(self.root), [])
+        self.assertEqual(spooled(self.archive.folder), [])
 
     def reason(self, answer: Answer) -> int:
         (item,) = answer.json["00081198"]["Value"]
