@@ -26,6 +26,7 @@ from typing import Any, Protocol
 from attrs import define, field, frozen
 
 from ..model.identifiers import InstanceKey
+from .allocation import move_elsewhere
 
 log = logging.getLogger(__name__)
 
@@ -102,6 +103,7 @@ class Folder:
             os.close(self._lock)
             self._lock = -1
             raise StoreInUse(f"{self.root}: the store is in use by another process") from None
+        move_elsewhere(os.path.join(self.root, "spool"))
         self._spool = os.open(os.path.join(self.root, "spool"), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         _sync(self.root)
 
