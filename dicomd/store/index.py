@@ -46,6 +46,7 @@ class Index:
             self._writer = self._writers.connect()
             with self.batch() as connection:
                 _upgrade(connection, self.path)
+            dialect.reserve_log(self.path)
         except (ServiceError, DBAPIError) as error:
             cause = error.__cause__ or error
             hint = "if it is damaged, make it anew from the files: python -m dicomd reindex"

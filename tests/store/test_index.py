@@ -1,5 +1,7 @@
 """The index: transactions, savepoints, versions."""
 
+import shutil
+import sqlite3
 from pathlib import Path
 
 from sqlalchemy import func, insert, select, text
@@ -32,6 +34,26 @@ class IndexTests(SynchronousTestCase):
             self.assertEqual(connection.scalar(text("PRAGMA journal_mode")), "wal")
             self.assertEqual(self.patients(), 0)
         self.assertEqual(self.patients(), 1)
+
+    def test_the_log_has_its_full_size(self) -> None:
+        """No commit makes it longer; what a crash leaves of it is read by SQLite as ever, whether or not it began anew."""
+        log = Path(f"{self.index.path}-wal")
+        size = log.stat().st_size
+        self.assertGreater(size, 4 << 20)
+        for number in range(40):
+            with self.index.batch() as connection:
+                many = [{**PATIENT, "key": f"{number} {one}", "patient_name": "N" * 64} for one in range(1000)]
+                connection.execute(insert(schema.patients), many)
+            self.assertEqual(log.stat().st_size, size)
+            if number in (1, 39):
+                copy = Path(self.mktemp())
+                copy.mkdir()
+                for file in (self.index.path, log):
+                    shutil.copy(file, copy)
+                left = sqlite3.connect(copy / self.index.path.name)
+                self.addCleanup(left.close)
+                self.assertEqual(left.execute("SELECT count(*) FROM patients").fetchall(), [((number + 1) * 1000,)])
+                self.assertEqual(left.execute("PRAGMA integrity_check").fetchall(), [("ok",)])
 
     def test_a_batch_that_raises_leaves_nothing(self) -> None:
         """Neither rows nor what was to happen after the commit."""
