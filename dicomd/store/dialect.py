@@ -309,6 +309,12 @@ class Statement:
             self._compile(connection.dialect)
         return cursor(connection).execute(self._text, [values[name] for name in self._names])
 
+    def first(self, connection: Connection, values: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The first row for the named `values`, by column name."""
+        found = self.run(connection, values)
+        row = found.fetchone()
+        return None if row is None else {name: value for (name, *_), value in zip(found.description, row, strict=True)}
+
     def insert(self, connection: Connection, values: Mapping[str, Any]) -> int | None:
         """Insert one row with the named `values`: its number, or None where a conflict lets nothing be done."""
         done = self.run(connection, values)

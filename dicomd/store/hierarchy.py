@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from attrs import define
-from sqlalchemy import Connection, Table, bindparam, delete, func, select, update
+from sqlalchemy import Connection, Table, bindparam, delete, func, literal_column, select, update
 
 from ..model.keys import COLUMNS, Level
 from . import fragments, name_index
@@ -57,6 +57,19 @@ def inserting(table: Table, *names: str) -> Statement:
 _INSERT_SERIES = inserting(series, "study_row", *SERIES, "attributes", "source_at")
 _INSERT_STUDY = inserting(studies, "patient_row", *STUDY, "attributes", "source_at")
 _INSERT_PATIENT = inserting(patients, "key", *_PATIENT, "source_at")
+_FIND_STUDY = Statement(select(studies).where(studies.c.study_instance_uid == bindparam("study_instance_uid")))
+_FIND_SERIES = Statement(
+    select(series).where(
+        series.c.study_row == bindparam("study_row"), series.c.series_instance_uid == bindparam("series_instance_uid")
+    )
+)
+_FIND_PATIENT = Statement(select(patients).where(patients.c.key == bindparam("key")))
+_OF_STUDY = studies.c.id == bindparam("row")
+_COUNT_SERIES = Statement(update(studies).where(_OF_STUDY).values(series_in_study=studies.c.series_in_study + literal_column("1")))
+_SET_LIST = {
+    name: Statement(update(studies).where(_OF_STUDY).values({name: bindparam("members")}))
+    for name in ("modalities_in_study", "sop_classes_in_study")
+}
 
 
 def remembered(connection: Connection, header: Header) -> tuple[Study, Series] | None:
@@ -88,7 +101,7 @@ def study_of(connection: Connection, header: Header, at: int) -> Study:
 
 
 def _load_study(connection: Connection, uid: str) -> Study | None:
-    row = connection.execute(select(studies).where(studies.c.study_instance_uid == uid)).mappings().first()
+    row = _FIND_STUDY.first(connection, {"study_instance_uid": uid})
     if row is None:
         return None
     modalities, classes = row["modalities_in_study"].strip("\\"), row["sop_classes_in_study"].strip("\\")
@@ -127,8 +140,7 @@ def series_of(connection: Connection, header: Header, at: int, study: Study) -> 
 
 
 def _load_series(connection: Connection, study: Study, uid: str) -> Series | None:
-    chosen = select(series).where(series.c.study_row == study.row, series.c.series_instance_uid == uid)
-    row = connection.execute(chosen).mappings().first()
+    row = _FIND_SERIES.first(connection, {"study_row": study.row, "series_instance_uid": uid})
     return None if row is None else Series(row["id"], row["source_at"], _empty(row, SERIES))
 
 
@@ -137,8 +149,7 @@ def _insert_series(connection: Connection, header: Header, at: int, study: Study
     values["attributes"] = fragments.series(values)
     row = _INSERT_SERIES.insert(connection, values)
     assert row is not None
-    one = update(studies).where(studies.c.id == study.row)
-    connection.execute(one.values(series_in_study=studies.c.series_in_study + 1))
+    _COUNT_SERIES.run(connection, {"row": study.row})
     _note_modality(connection, study, str(values["modality"]))
     return Series(row, at, _empty(values, SERIES))
 
@@ -151,7 +162,7 @@ def _note_modality(connection: Connection, study: Study, modality: str) -> None:
 
 def _set_list(connection: Connection, study_row: int, column: str, members: Iterable[str]) -> None:
     joined = "\\".join(sorted(member for member in members if member))
-    connection.execute(update(studies).where(studies.c.id == study_row).values({column: f"\\{joined}\\" if joined else ""}))
+    _SET_LIST[column].run(connection, {"row": study_row, "members": f"\\{joined}\\" if joined else ""})
 
 
 def _fill(connection: Connection, table: Table, above: Study | Series, header: Header, at: int, names: tuple[str, ...]) -> None:
@@ -195,7 +206,7 @@ def patient_key(values: Any) -> str:
 
 def _patient(connection: Connection, values: Any, at: int) -> int:
     key = patient_key(values)
-    row = connection.execute(select(patients).where(patients.c.key == key)).mappings().first()
+    row = _FIND_PATIENT.first(connection, {"key": key})
     if row is None:
         given = {name: values[name] for name in _PATIENT}
         new = _INSERT_PATIENT.insert(connection, {**given, "key": key, "source_at": at})
