@@ -12,9 +12,9 @@ from sqlalchemy import Connection, delete, insert, select
 
 from ..model.identifiers import InstanceKey
 from . import dialect, hierarchy, schema
+from .file_header import read_file
 from .files import Folder
 from .header import Header
-from .incoming import read_file
 from .index import known
 from .schema import instances, prepared, removals, series, studies
 

@@ -65,7 +65,9 @@ _FIND_SERIES = Statement(
 )
 _FIND_PATIENT = Statement(select(patients).where(patients.c.key == bindparam("key")))
 _OF_STUDY = studies.c.id == bindparam("row")
-_COUNT_SERIES = Statement(update(studies).where(_OF_STUDY).values(series_in_study=studies.c.series_in_study + literal_column("1")))
+_COUNT_SERIES = Statement(
+    update(studies).where(_OF_STUDY).values(series_in_study=studies.c.series_in_study + literal_column("1"))
+)
 _SET_LIST = {
     name: Statement(update(studies).where(_OF_STUDY).values({name: bindparam("members")}))
     for name in ("modalities_in_study", "sop_classes_in_study")

@@ -10,8 +10,7 @@ import hashlib
 import mmap
 import os
 import time
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections.abc import Sequence
 from typing import Any
 
 from attrs import define, field, frozen
@@ -21,10 +20,11 @@ from ..model.non_patient import MEDIA_STORAGE_DIRECTORY
 from ..model.status import InvalidRequest, MalformedDataset, ServiceError, Status, StorageFull
 from ..model.value_checks import findings
 from ..wire import metadata
-from ..wire.elements import DEFLATED, Buffer, FileMeta, actual_layout, element_at, file_meta, file_meta_bytes, layout_of, scan
+from ..wire.elements import DEFLATED, Buffer, FileMeta, file_meta, file_meta_bytes, layout_of
 from ..wire.header import Wanted, read_values
 from ..wire.sop_classes import is_storage
 from . import header as headers
+from .file_header import header_of_file
 from .files import Folder, Placed
 from .header import Header
 from .instances import Arrival, key_of
@@ -34,15 +34,8 @@ _SYNC_STEP = 16 << 20
 _MOST_BUFFERS = 512
 _MOST_TOLD = 3
 _PREAMBLE = bytes(128)
-_PIXEL_DATA = 0x7FE00010
-_UNDEFINED = 0xFFFFFFFF
-# No instance needs this many top-level elements; more of them only cost time whenever the instance is read.
-_MOST_ELEMENTS = 1 << 17
 _IDENTITY = Wanted({(0x00080016,): "UI", (0x00080018,): "UI"})
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-Element = tuple[int, str, int, int]
 
 
 @frozen
@@ -131,7 +124,8 @@ class Spool:
         """Open the spool file and write the head of the Part 10 file; the rest of the chunks is data set."""
         check_room(self.folder, self.rules)
         data = b"".join(chunks)
-        self._meta, head, rest = split(data, self.claim)
+        meta, rest = split(data, self.claim)
+        self._meta, head = head_of(data, meta, self.claim, identity(rest, meta))
         self.path, self._descriptor = self.folder.take_spool()
         self._append([head])
         return [rest]
@@ -157,7 +151,7 @@ class Spool:
         os.fsync(self._descriptor)
         meta, descriptor = self._meta, os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            header = self.header = _header_of_file(descriptor, self.size, meta)
+            header = self.header = header_of_file(descriptor, self.size, meta)
         finally:
             os.close(descriptor)
         self._check(header, meta)
@@ -181,17 +175,22 @@ class Spool:
         """Header, head and data set of a small instance, checked. Mostly the first chunk tells all; nothing is copied then."""
         if len(chunks) > 1 and not self.rules.strict:
             with contextlib.suppress(MalformedDataset):
-                meta, head, first = split(chunks[0], self.claim)
-                size = len(first) + sum(map(len, chunks[1:]))
-                header = self.header = headers.read(first, 0, meta.transfer_syntax_uid, end=size)
-                self._check(header, meta)
-                return header, meta, head, [first, *chunks[1:]]
-        meta, head, dataset = split(chunks[0] if len(chunks) == 1 else b"".join(chunks), self.claim)
-        header = self.header = headers.read(dataset, 0, meta.transfer_syntax_uid)
-        self._check(header, meta)
+                return self._read_beginning(chunks[0], chunks[1:])
+        header, meta, head, whole = self._read_beginning(chunks[0] if len(chunks) == 1 else b"".join(chunks), ())
         if self.rules.strict:
-            check_strictly(dataset, 0, header, meta)
-        return header, meta, head, [dataset]
+            check_strictly(memoryview(whole[0]), 0, header, meta)
+        return header, meta, head, whole
+
+    def _read_beginning(
+        self, data: bytes | memoryview, rest: Sequence[bytes | memoryview]
+    ) -> tuple[Header, FileMeta, bytes, list[bytes | memoryview]]:
+        """The same when the first chunk tells all; `MalformedDataset` may mean that it does not."""
+        meta, dataset = split(data, self.claim)
+        size = len(dataset) + sum(map(len, rest))
+        header = self.header = headers.read(dataset, 0, meta.transfer_syntax_uid, end=size)
+        meta, head = head_of(data, meta, self.claim, _named(header.sop_class_uid, header.sop_instance_uid, meta))
+        self._check(header, meta)
+        return header, meta, head, [dataset, *rest]
 
     def _check(self, header: Header, meta: FileMeta) -> None:
         check(header, meta, self.claim, self.rules)
@@ -255,21 +254,26 @@ def check_room(folder: Folder, rules: Rules) -> None:
         raise StorageFull("the storage is full")
 
 
-def split(data: bytes | memoryview, claim: Claim) -> tuple[FileMeta, bytes, memoryview]:
-    """What the File Meta Information says, the head of the file to write, and the beginning of the data set.
+def split(data: bytes | memoryview, claim: Claim) -> tuple[FileMeta, memoryview]:
+    """What the File Meta Information says, or the sender in its place, and the beginning of the data set."""
+    if claim.is_bare:
+        return FileMeta(claim.sop_class_uid, claim.sop_instance_uid, claim.transfer_syntax_uid, 0), memoryview(data)
+    meta = file_meta(data)
+    return meta, memoryview(data)[meta.dataset_offset :]
+
+
+def head_of(data: bytes | memoryview, meta: FileMeta, claim: Claim, uids: tuple[str, str]) -> tuple[FileMeta, bytes]:
+    """The head of the file to write before a data set with these SOP Class and SOP Instance UIDs, and what it says.
 
     A sound head is kept but for its preamble, which could make the file something else as well (PS3.10 7.1). Where there is
     none, one with parts missing, or one that names another instance than the data set, a new one is made.
     """
     if claim.is_bare:
         head = claim.meta_bytes()
-        uids = (claim.sop_class_uid, claim.sop_instance_uid, claim.transfer_syntax_uid)
-        return FileMeta(*uids, len(head)), head, memoryview(data)
-    meta = file_meta(data)
-    dataset = memoryview(data)[meta.dataset_offset :]
-    sop_class_uid, sop_instance_uid = identity(dataset, meta)
-    if meta.sound and (sop_class_uid, sop_instance_uid) == (meta.sop_class_uid, meta.sop_instance_uid):
-        return meta, _PREAMBLE + data[128 : meta.dataset_offset], dataset
+        return FileMeta(claim.sop_class_uid, claim.sop_instance_uid, claim.transfer_syntax_uid, len(head)), head
+    if meta.sound and uids == (meta.sop_class_uid, meta.sop_instance_uid):
+        return meta, _PREAMBLE + data[128 : meta.dataset_offset]
+    sop_class_uid, sop_instance_uid = uids
     head = file_meta_bytes(
         sop_class_uid,
         sop_instance_uid,
@@ -278,7 +282,7 @@ def split(data: bytes | memoryview, claim: Claim) -> tuple[FileMeta, bytes, memo
         implementation_version_name=meta.implementation_version_name,
         source_ae_title=meta.source_ae_title,
     )
-    return FileMeta(sop_class_uid, sop_instance_uid, meta.transfer_syntax_uid, len(head)), head, dataset
+    return FileMeta(sop_class_uid, sop_instance_uid, meta.transfer_syntax_uid, len(head)), head
 
 
 def identity(dataset: memoryview, meta: FileMeta) -> tuple[str, str]:
@@ -287,10 +291,12 @@ def identity(dataset: memoryview, meta: FileMeta) -> tuple[str, str]:
     if meta.transfer_syntax_uid != DEFLATED:
         form = layout_of(meta.transfer_syntax_uid)
         found = read_values(dataset, _IDENTITY, 0, explicit=form.explicit, little=form.little)
-    sop_class_uid = found.get((0x00080016,)) or meta.sop_class_uid
-    sop_instance_uid = found.get((0x00080018,)) or meta.sop_instance_uid
-    # Longer ones are refused later, by the header.
-    return sop_class_uid[:64], sop_instance_uid[:64]
+    return _named(found.get((0x00080016,), ""), found.get((0x00080018,), ""), meta)
+
+
+def _named(sop_class_uid: str, sop_instance_uid: str, meta: FileMeta) -> tuple[str, str]:
+    """What the data set does not tell is taken from the head. Longer ones are refused later, by the header."""
+    return (sop_class_uid or meta.sop_class_uid)[:64], (sop_instance_uid or meta.sop_instance_uid)[:64]
 
 
 def check(header: Header, meta: FileMeta, claim: Claim, rules: Rules) -> None:
@@ -316,79 +322,6 @@ def check_strictly(data: Buffer, offset: int, header: Header, meta: FileMeta) ->
     odd = findings(attributes)
     if odd:
         raise InvalidRequest(", ".join(map(str, odd[:_MOST_TOLD])), offending=tuple(finding.tag for finding in odd))
-
-
-def _header_of_file(descriptor: int, size: int, meta: FileMeta) -> Header:
-    """The header of a large spooled file, through a map of it that touches few of its pages."""
-    offset, syntax = meta.dataset_offset, meta.transfer_syntax_uid
-    if size <= offset:
-        raise MalformedDataset("there is no data set")
-    with mmap.mmap(descriptor, size, access=mmap.ACCESS_READ) as mapped:
-        if syntax != DEFLATED:
-            _check_complete(descriptor, mapped, offset, size, syntax)
-        return headers.read(mapped, offset, syntax, whole=False)
-
-
-def _check_complete(descriptor: int, mapped: mmap.mmap, offset: int, size: int, syntax: str) -> None:
-    """Every element up to and including Pixel Data is complete, and there are not too many; fragments are not mapped."""
-    form, position = actual_layout(mapped, offset, layout_of(syntax)), offset
-    elements = scan(mapped, offset, explicit=form.explicit, little=form.little, stop=_PIXEL_DATA)
-    for _tag, _vr, start, length in _countable(elements):
-        position = start + length
-        if mapped[position : position + 8] == b"\xfe\xff\xdd\xe0\0\0\0\0":
-            position += 8
-    if position >= size:
-        return
-    tag, _vr, start, length = element_at(mapped, position, size, form)
-    if tag == _PIXEL_DATA and length == _UNDEFINED:
-        position = _end_of_fragments(descriptor, start, size)
-    elif length != _UNDEFINED:
-        position = start + length
-    following = scan(mapped, position, explicit=form.explicit, little=form.little)
-    if _count_sound(following) > _MOST_ELEMENTS:
-        raise _too_many()
-
-
-def _countable(elements: Iterator[Element]) -> Iterator[Element]:
-    """As many as a small instance could hold; each costs time whenever the instance is read."""
-    for count, element in enumerate(elements):
-        if count == _MOST_ELEMENTS:
-            raise _too_many()
-        yield element
-
-
-def _count_sound(elements: Iterator[Element]) -> int:
-    """How many there are until one is malformed, which does not matter behind the pixels."""
-    count = 0
-    with contextlib.suppress(MalformedDataset):
-        for _ in islice(elements, _MOST_ELEMENTS + 1):
-            count += 1
-    return count
-
-
-def _too_many() -> MalformedDataset:
-    return MalformedDataset(f"the data set has more than {_MOST_ELEMENTS} elements")
-
-
-def _end_of_fragments(descriptor: int, position: int, size: int) -> int:
-    while True:
-        mark = os.pread(descriptor, 8, position)
-        length = int.from_bytes(mark[4:], "little")
-        position += 8 + length
-        if mark[:4] == b"\xfe\xff\xdd\xe0":
-            return position
-        if mark[:4] != b"\xfe\xff\x00\xe0" or position > size:
-            raise MalformedDataset("(7FE0,0010) is not closed by a delimiter", offending=(_PIXEL_DATA,))
-
-
-def read_file(path: str) -> tuple[FileMeta, Header]:
-    """The head and the header of a Part 10 file that is in the store."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        meta = file_meta(os.pread(descriptor, 65536, 0))
-        return meta, _header_of_file(descriptor, os.fstat(descriptor).st_size, meta)
-    finally:
-        os.close(descriptor)
 
 
 def refusal(error: BaseException) -> ServiceError:

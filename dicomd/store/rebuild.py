@@ -14,8 +14,8 @@ from sqlalchemy import Connection, delete, func, select
 
 from ..model.status import ServiceError
 from . import dialect
+from .file_header import read_file
 from .files import Folder, sop_instance_uid_of
-from .incoming import read_file
 from .index import FILE_NAME, Index
 from .instances import Arrival, Duplicates, Fate, admit, key_of
 from .recovery import IndexRecords, digest_of

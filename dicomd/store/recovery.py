@@ -8,9 +8,9 @@ from sqlalchemy import Connection, select
 
 from ..model.identifiers import InstanceKey
 from ..model.status import ServiceError
+from .file_header import read_file
 from .files import Folder, sop_instance_uid_of
 from .header import check_identity
-from .incoming import read_file
 from .schema import instances
 
 _CHUNK = 1 << 20

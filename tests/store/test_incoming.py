@@ -8,8 +8,9 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from dicomd.model.status import ServiceError, Status
+from dicomd.store.file_header import read_file
 from dicomd.store.files import Folder
-from dicomd.store.incoming import Claim, Rules, Spool, Target, read_file
+from dicomd.store.incoming import Claim, Rules, Spool, Target
 from dicomd.store.instances import Arrival
 from dicomd.wire.elements import file_meta, scan
 from tests.archive import spooled
