@@ -15,14 +15,14 @@ from ..model.identifiers import InstanceKey, is_uid
 from ..model.status import ServiceError, Status, TooLarge
 from ..store import instances
 from ..store.files import Folder
-from ..store.incoming import Claim, ElsewhereClass, Rules, Spool, Target, placed, refusal
+from ..store.incoming import ANYWHERE, Claim, ElsewhereClass, Rules, Spool, Target, placed, refusal
 from ..store.index import after_commit
 from ..store.instances import Admission, Arrival, Duplicates, Fate
 from ..store.recovery import resolve
 from ..workers import Gate, Workers, spawn
 from .hub import EventHub, InstanceStored
 
-__all__ = ["Duplicates", "Fate", "Reception", "Rules", "Source", "Storage", "StoreOutcome", "Target"]
+__all__ = ["ANYWHERE", "Duplicates", "Fate", "Reception", "Rules", "Source", "Storage", "StoreOutcome", "Target"]
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,6 @@ log = logging.getLogger(__name__)
 SMALL = 1 << 20
 # A reception with more than this unwritten asks its sender to pause.
 _MUCH_UNWRITTEN = 4 << 20
-ANYWHERE = Target()
 
 
 @frozen

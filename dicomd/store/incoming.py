@@ -86,6 +86,9 @@ class Target:
             raise InvalidRequest("(0008,0018) SOPInstanceUID is not that of the target", offending=(0x00080018,))
 
 
+ANYWHERE = Target()
+
+
 class ElsewhereClass(ServiceError):
     """The SOP class is kept under another resource."""
 
@@ -100,7 +103,7 @@ class Spool:
     rules: Rules
     claim: Claim
     path: str = field(init=False, default="")
-    target: Target = field(init=False, factory=Target)
+    target: Target = field(init=False, default=ANYWHERE)
     size: int = field(init=False, default=0)
     # Known as soon as it was read, also when the instance is refused then.
     header: Header | None = field(init=False, default=None)
@@ -109,7 +112,7 @@ class Spool:
     is_placed: bool = field(init=False, default=False)
     _descriptor: int = field(init=False, default=-1)
     _unsynchronised: int = field(init=False, default=0)
-    _digest: Any = field(init=False, factory=hashlib.sha256)
+    _digest: Any = field(init=False, default=None)
     _meta: FileMeta | None = field(init=False, default=None)
 
     def write(self, chunks: Sequence[bytes | memoryview]) -> None:
@@ -127,6 +130,7 @@ class Spool:
         meta, rest = split(data, self.claim)
         self._meta, head = head_of(data, meta, self.claim, identity(rest, meta))
         self.path, self._descriptor = self.folder.take_spool()
+        self._digest = hashlib.sha256()
         self._append([head])
         return [rest]
 
@@ -164,6 +168,7 @@ class Spool:
         """A small instance in one go; nothing touches the disk before the header has been checked."""
         check_room(self.folder, self.rules)
         header, meta, head, dataset = self._read(chunks)
+        self._digest = hashlib.sha256()
         for chunk in dataset:
             self._digest.update(chunk)
         self.path, self._descriptor = self.folder.take_spool()

@@ -6,6 +6,7 @@ lingers until the client has seen the answer. Every wait has an end: the header,
 read.
 """
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.internet.defer import Deferred
@@ -14,6 +15,7 @@ from twisted.protocols.basic import LineReceiver
 from twisted.web import http, server
 from twisted.web.http import _IdentityTransferDecoder
 
+from ..wire.media import Accept
 from . import heads
 from .problems import HttpError
 from .routes import Match
@@ -56,6 +58,8 @@ class DoorRequest(server.Request):
     id: str = ""
     began: float = 0.0
     _discarded = 0
+    # What the client takes, as soon as somebody asked (`transfer.accept`).
+    accepted: Accept | None = None
     _pairs: Pairs | None = None
 
     @property
@@ -90,6 +94,12 @@ class DoorRequest(server.Request):
         if self._pairs is None:
             self._pairs = pairs(self.query)
         return self._pairs
+
+    @property
+    def header_names(self) -> Collection[bytes]:
+        """The names of the headers that are there, spelt as Twisted does."""
+        names: Collection[bytes] = self.requestHeaders._rawHeaders.keys()
+        return names
 
     def header(self, name: bytes) -> bytes | None:
         """The header `name` (spelt as Twisted does: Content-Type); repeated ones are joined with a comma."""

@@ -66,9 +66,12 @@ async def body(request: Any, limit: int | None = None) -> bytes:
 
 def accept(request: Any) -> media.Accept:
     """What the client takes: its Accept header and the `accept` query parameter."""
-    header = request.header(b"Accept")
-    parameters = tuple(value for name, value in request.pairs if name == "accept") if b"accept=" in request.query else ()
-    return media.accept(header.decode("latin-1") if header is not None else None, parameters)
+    if request.accepted is None:
+        header = request.header(b"Accept")
+        parameters = tuple(value for name, value in request.pairs if name == "accept") if b"accept=" in request.query else ()
+        request.accepted = media.accept(header.decode("latin-1") if header is not None else None, parameters)
+    accepted: media.Accept = request.accepted
+    return accepted
 
 
 class _Gate:

@@ -49,7 +49,7 @@ class Urls:
         scheme = "https" if request.secure else "http"
         if self._trusted and self._is_trusted(request):
             return self._forwarded(request, scheme, host)
-        told = any(request.header(name) is not None for name in _BY_PROXIES)
+        told = not _BY_PROXIES.isdisjoint(request.header_names)
         return f"{scheme}://{_own(host, request.local, scheme, told)}{self._root}"
 
     def _is_trusted(self, request: Any) -> bool:
@@ -73,7 +73,7 @@ class Urls:
         return f"{scheme}://{_host(request.local, name or host)}{prefix}{self._root}"
 
 
-_BY_PROXIES = (b"Forwarded", b"Via", b"X-Forwarded-For", b"X-Forwarded-Host", b"X-Forwarded-Proto")
+_BY_PROXIES = frozenset((b"Forwarded", b"Via", b"X-Forwarded-For", b"X-Forwarded-Host", b"X-Forwarded-Proto"))
 
 
 @lru_cache(maxsize=256)

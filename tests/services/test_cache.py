@@ -35,6 +35,20 @@ class CacheTests(SynchronousTestCase):
             self.hub.publish(event)
             self.assertEqual((self.cache.get("1", "a"), self.cache.get("9", "a")), (None, "9 a"))
 
+    def test_several(self) -> None:
+        """Each cache of a hub hears of a change, and of no other hub's; also one that came later."""
+        second, apart = StudyCache[str](100), StudyCache[str](100)
+        second.subscribe(self.hub)
+        apart.subscribe(EventHub())
+        marks = [cache.now for cache in (self.cache, second, apart)]
+        for cache in (self.cache, second, apart):
+            cache.put("1", "a", "kept", 10, cache.now)
+        self.hub.publish(InstanceStored(InstanceKey("1", "2", "3"), "", "", 1))
+        self.assertEqual([cache.get("1", "a") for cache in (self.cache, second, apart)], [None, None, "kept"])
+        for cache, since in zip((self.cache, second, apart), marks, strict=True):
+            cache.put("1", "b", "old", 10, since)
+        self.assertEqual([cache.get("1", "b") for cache in (self.cache, second, apart)], [None, None, "old"])
+
     def test_overtaken(self) -> None:
         """A value that was computed from what has changed meanwhile is not kept; changes of other studies do not matter."""
         since = self.cache.now

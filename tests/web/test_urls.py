@@ -1,6 +1,6 @@
 """Base URLs behind proxies, and queries."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from attrs import define, field
@@ -21,6 +21,10 @@ class Request:
 
     def header(self, name: bytes) -> bytes | None:
         return self.headers.get(name)
+
+    @property
+    def header_names(self) -> Collection[bytes]:
+        return self.headers.keys()
 
 
 class BaseTests(SynchronousTestCase):
