@@ -36,6 +36,7 @@ setup(
         "pydicom>=3.0,<4",
         "pynetdicom>=3.0,<4",
         "attrs>=23.2",
+        "blake3>=1.0,<2",
         "sqlalchemy>=2.0.30,<3",
         "orjson>=3.10",
         "jellyfish>=1.1",

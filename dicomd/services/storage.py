@@ -201,7 +201,7 @@ def _admit(
     """In the writer: the row. The spool name goes, and a file that is not needed, when the row is durable."""
     folder, files = spool.folder, placed(spool, arrival)
     try:
-        admission = instances.admit(connection, arrival, duplicates, folder.is_whole)
+        admission = instances.admit(connection, arrival, duplicates, folder)
     except ServiceError as error:
         after_commit(connection, spool.withdraw, files)
         return arrival, error

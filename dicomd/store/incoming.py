@@ -6,12 +6,10 @@ piece, so that memory stays bounded whatever their size.
 
 import contextlib
 import errno
-import hashlib
 import mmap
 import os
 import time
 from collections.abc import Sequence
-from typing import Any
 
 from attrs import define, field, frozen
 
@@ -24,6 +22,7 @@ from ..wire.elements import DEFLATED, Buffer, FileMeta, file_meta, file_meta_byt
 from ..wire.header import Wanted, read_values
 from ..wire.sop_classes import is_storage
 from . import header as headers
+from .digests import Digester
 from .file_header import header_of_file
 from .files import Folder, Placed
 from .header import Header
@@ -112,15 +111,15 @@ class Spool:
     is_placed: bool = field(init=False, default=False)
     _descriptor: int = field(init=False, default=-1)
     _unsynchronised: int = field(init=False, default=0)
-    _digest: Any = field(init=False, default=None)
+    _digester: Digester | None = field(init=False, default=None)
     _meta: FileMeta | None = field(init=False, default=None)
 
     def write(self, chunks: Sequence[bytes | memoryview]) -> None:
         """Append; the first call decides where the data set begins, so it must hold the whole File Meta Information."""
-        if self._meta is None:
+        if self._digester is None:
+            self._digester = Digester()
             chunks = self._begin(chunks)
-        for chunk in chunks:
-            self._digest.update(chunk)
+        self._digester.update(chunks)
         self._append(chunks)
 
     def _begin(self, chunks: Sequence[bytes | memoryview]) -> Sequence[bytes | memoryview]:
@@ -130,7 +129,6 @@ class Spool:
         meta, rest = split(data, self.claim)
         self._meta, head = head_of(data, meta, self.claim, identity(rest, meta))
         self.path, self._descriptor = self.folder.take_spool()
-        self._digest = hashlib.sha256()
         self._append([head])
         return [rest]
 
@@ -149,7 +147,7 @@ class Spool:
 
     def finish(self) -> Arrival:
         """Synchronise, read the header from the file, check it and put the file in place."""
-        if self._meta is None:
+        if self._meta is None or self._digester is None:
             raise MalformedDataset("there is no data set")
         os.utime(self._descriptor, ns=(self.stored_at, self.stored_at))
         os.fsync(self._descriptor)
@@ -162,19 +160,18 @@ class Spool:
         if self.rules.strict:
             with open(self.path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
                 check_strictly(mapped, meta.dataset_offset, header, meta)
-        return self._place(header, meta)
+        return self._place(header, meta, self._digester.digest())
 
     def take(self, chunks: Sequence[bytes | memoryview]) -> Arrival:
         """A small instance in one go; nothing touches the disk before the header has been checked."""
         check_room(self.folder, self.rules)
         header, meta, head, dataset = self._read(chunks)
-        self._digest = hashlib.sha256()
-        for chunk in dataset:
-            self._digest.update(chunk)
+        digester = Digester()
+        digester.update(dataset)
         self.path, self._descriptor = self.folder.take_spool()
         self.size = write_through(self._descriptor, [head, *dataset])
         os.utime(self._descriptor, ns=(self.stored_at, self.stored_at))
-        return self._place(header, meta)
+        return self._place(header, meta, digester.digest())
 
     def _read(self, chunks: Sequence[bytes | memoryview]) -> tuple[Header, FileMeta, bytes, list[bytes | memoryview]]:
         """Header, head and data set of a small instance, checked. Mostly the first chunk tells all; nothing is copied then."""
@@ -201,7 +198,7 @@ class Spool:
         check(header, meta, self.claim, self.rules)
         self.target.check(header)
 
-    def _place(self, header: Header, meta: FileMeta) -> Arrival:
+    def _place(self, header: Header, meta: FileMeta, digest: bytes) -> Arrival:
         self._close()
         placed = self.folder.place(self.path, key_of(header))
         self.is_placed = True
@@ -211,7 +208,7 @@ class Spool:
             placed.file,
             meta.dataset_offset,
             self.size,
-            self._digest.digest(),
+            digest,
             self.stored_at,
             self.claim.sent_by,
         )

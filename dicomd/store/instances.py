@@ -3,7 +3,7 @@
 Every function takes the writing connection first and never commits.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from enum import Enum
 from typing import Any
 
@@ -13,7 +13,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 from ..model.identifiers import InstanceKey
 from ..model.keys import Level
 from ..model.status import InvalidRequest, ServiceError, Status
-from . import fragments, hierarchy
+from . import digests, fragments, hierarchy
 from .dialect import Statement
 from .files import Folder
 from .header import Header
@@ -81,22 +81,16 @@ _FIND_INSTANCE = Statement(
 _INSERT_INSTANCE = hierarchy.inserting(instances, "study_row", "series_row", *_IMAGE, "attributes", *_PLACE)
 
 
-def _trusted(file: str, size: int) -> bool:
-    return True
-
-
-def admit(
-    connection: Connection, arrival: Arrival, duplicates: Duplicates, is_whole: Callable[[str, int], bool] = _trusted
-) -> Admission:
+def admit(connection: Connection, arrival: Arrival, duplicates: Duplicates, folder: Folder | None = None) -> Admission:
     """Write the rows of an arrival; raises `ServiceError` when it is refused. What it replaces is noted for removal.
 
-    `is_whole` tells whether a file that is held is there and has its size; if not, the same content restores it.
+    `folder` tells whether a file that is held is there and has its size; if not, the same content restores it.
     """
     row = _insert(connection, arrival)
     if row is not None:
         return Admission(Fate.STORED, row)
     found = _held(connection, arrival.header.sop_instance_uid)
-    return _admit_again(connection, arrival, duplicates, found, is_whole)
+    return _admit_again(connection, arrival, duplicates, found, folder)
 
 
 def _insert(connection: Connection, arrival: Arrival) -> int | None:
@@ -144,7 +138,7 @@ def _instance_values(arrival: Arrival) -> dict[str, Any]:
 
 
 def _admit_again(
-    connection: Connection, arrival: Arrival, duplicates: Duplicates, found: Any, is_whole: Callable[[str, int], bool]
+    connection: Connection, arrival: Arrival, duplicates: Duplicates, found: Any, folder: Folder | None
 ) -> Admission:
     row, digest, file, _, size, series_row = found
     header = arrival.header
@@ -153,14 +147,20 @@ def _admit_again(
     if file == arrival.file:
         # The file that was held is gone, so the new one could take its name.
         return _replaced(connection, arrival, found, Fate.RESTORED)
-    if digest == arrival.digest:
-        whole = is_whole(file, size)
+    if _is_same(digest, arrival, folder):
+        whole = folder is None or folder.is_whole(file, size)
         return Admission(Fate.IDENTICAL, row) if whole else _replaced(connection, arrival, found, Fate.RESTORED)
     if duplicates is Duplicates.KEEP:
         return Admission(Fate.KEPT, row)
     if duplicates is Duplicates.REJECT:
         raise ServiceError("the SOP Instance UID is held with other content", Status.DUPLICATE_SOP_INSTANCE)
     return _replaced(connection, arrival, found, Fate.REPLACED)
+
+
+def _is_same(held: bytes, arrival: Arrival, folder: Folder | None) -> bool:
+    if folder is None:
+        return held == arrival.digest
+    return digests.are_same(held, arrival.digest, folder.path(arrival.file), arrival.dataset_offset)
 
 
 def _replaced(connection: Connection, arrival: Arrival, found: Any, fate: Fate) -> Admission:

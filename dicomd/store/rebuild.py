@@ -13,12 +13,12 @@ from attrs import define, field, frozen
 from sqlalchemy import Connection, delete, func, select
 
 from ..model.status import ServiceError
-from . import dialect
+from . import dialect, digests
 from .file_header import read_file
 from .files import Folder, sop_instance_uid_of
 from .index import FILE_NAME, Index
 from .instances import Arrival, Duplicates, Fate, admit, key_of
-from .recovery import IndexRecords, digest_of
+from .recovery import IndexRecords
 from .schema import instances, names, patients, prepared, removals, series, studies
 
 # Rows that are made from files, those that refer to others first.
@@ -30,14 +30,13 @@ def arrival_of(folder: Folder, file: str) -> Arrival:
     path = folder.path(file)
     meta, header = read_file(path)
     found = os.stat(path)
-    digest = digest_of(path, meta.dataset_offset)
     return Arrival(
         header,
         meta.transfer_syntax_uid,
         file,
         meta.dataset_offset,
         found.st_size,
-        digest,
+        digests.of_file(path, meta.dataset_offset),
         found.st_mtime_ns,
         meta.source_ae_title,
     )
@@ -79,7 +78,7 @@ def problem_of(folder: Folder, one: Held) -> str:
         size = os.stat(path).st_size
         if size != one.file_size:
             return f"has {size} bytes instead of {one.file_size}"
-        if digest_of(path, one.dataset_offset) != one.digest:
+        if not digests.is_of(one.digest, path, one.dataset_offset):
             return "is not what was stored: its digest differs"
         if key_of(read_file(path)[1]).sop_instance_uid != one.sop_instance_uid:
             return "holds another instance"

@@ -1,6 +1,5 @@
 """What the index and the files tell of instances, for settling what a crash left."""
 
-import hashlib
 import os
 
 from attrs import frozen
@@ -8,22 +7,11 @@ from sqlalchemy import Connection, select
 
 from ..model.identifiers import InstanceKey
 from ..model.status import ServiceError
+from . import digests
 from .file_header import read_file
 from .files import Folder, sop_instance_uid_of
 from .header import check_identity
 from .schema import instances
-
-_CHUNK = 1 << 20
-
-
-def digest_of(path: str, offset: int) -> bytes:
-    """SHA-256 of a file's bytes from `offset` on."""
-    digest = hashlib.sha256()
-    with open(path, "rb", buffering=0) as file:
-        file.seek(offset)
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.digest()
 
 
 @frozen
@@ -59,7 +47,7 @@ class IndexRecords:
         if row is None:
             return False
         size, offset, digest = row
-        return bool(os.stat(path).st_size == size and digest_of(path, offset) == digest)
+        return bool(os.stat(path).st_size == size) and digests.is_of(digest, path, offset)
 
 
 def resolve(connection: Connection, folder: Folder, spool: str) -> None:

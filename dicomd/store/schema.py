@@ -26,7 +26,7 @@ from sqlalchemy import (
 from ..model.keys import COLUMNS, Level
 from ..model.keys import Column as Key
 
-VERSION = 3
+VERSION = 4
 
 metadata = MetaData()
 
@@ -102,7 +102,7 @@ instances = Table(
     Column("series_row", Integer, ForeignKey("series.id")),
     *_search_columns(Level.IMAGE),
     _text("attributes"),
-    # The Part 10 file, relative to the store folder; where its data set begins; SHA-256 of the data set's bytes.
+    # The Part 10 file, relative to the store folder; where its data set begins; the digest of its bytes (`digests`).
     Column("file", String, nullable=False),
     Column("dataset_offset", Integer, nullable=False),
     Column("file_size", Integer, nullable=False),
@@ -401,5 +401,9 @@ def _to_3(connection: Connection) -> None:
     """A trigger counts instances, which is there by now; an earlier release would count them twice."""
 
 
+def _to_4(connection: Connection) -> None:
+    """Digests of another kind are added to those that are there; an earlier release would find such files damaged."""
+
+
 # From schema version N to N + 1.
-UPGRADES: dict[int, Callable[[Connection], None]] = {1: _to_2, 2: _to_3}
+UPGRADES: dict[int, Callable[[Connection], None]] = {1: _to_2, 2: _to_3, 3: _to_4}

@@ -1,6 +1,5 @@
 """Where instances are imported from: files in folders, and members of zip files. Blocking."""
 
-import hashlib
 import os
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -10,6 +9,7 @@ from attrs import frozen
 
 from ..model.status import ServiceError
 from ..wire.elements import file_meta
+from .digests import Digester
 from .incoming import identity
 
 _ZIP = ".zip"
@@ -82,10 +82,11 @@ def probe(source: SourceFile) -> Probe | None:
             _, sop_instance_uid = identity(memoryview(head)[meta.dataset_offset :], meta)
         except (ServiceError, IndexError):
             return None
-        digest = hashlib.sha256(head[meta.dataset_offset :])
+        digester = Digester()
+        digester.update((head[meta.dataset_offset :],))
         while chunk := file.read(_STEP):
-            digest.update(chunk)
-    return Probe(sop_instance_uid, digest.digest())
+            digester.update((chunk,))
+    return Probe(sop_instance_uid, digester.digest())
 
 
 def read(file: IO[bytes]) -> bytes:

@@ -1,18 +1,19 @@
 """Storage: outcomes, duplicates, large instances."""
 
+import hashlib
 import io
 from pathlib import Path
 from typing import Any
 
 import pydicom
-from sqlalchemy import select
+from sqlalchemy import select, update
 from twisted.internet.defer import ensureDeferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from dicomd.model.status import Status
 from dicomd.services.hub import EventHub, InstanceStored
 from dicomd.services.storage import Duplicates, Fate, Rules, Source, Storage, StoreOutcome, Target
-from dicomd.store import schema
+from dicomd.store import rebuild, schema
 from dicomd.store.archive import Archive
 from dicomd.store.files import Folder
 from tests.archive import spooled
@@ -205,6 +206,20 @@ class DuplicateTests(StorageCase):
         self.store(edited())
         again = self.store(b"II*\0" + edited()[4:])
         self.assertEqual((again.status, again.fate, len(self.events)), (Status.SUCCESS, Fate.IDENTICAL, 1))
+        self.check_consistent()
+
+    def test_digests_of_earlier_releases(self) -> None:
+        """A bare SHA-256: the same content is recognised, other content too, and the file is found sound."""
+        self.store(edited())
+        with self.archive.index.batch() as connection:
+            (row,) = connection.execute(select(schema.instances)).mappings()
+            content = (self.root / row["file"]).read_bytes()[row["dataset_offset"] :]
+            old = hashlib.sha256(content).digest()
+            connection.execute(update(schema.instances).values(digest=old))
+            (held,) = rebuild.held(connection, 0, 9)
+        self.assertEqual(held.digest, old)
+        self.assertEqual(rebuild.problem_of(self.archive.folder, held), "")
+        self.assertEqual((self.store(edited()).fate, self.store(edited(InstanceNumber=2)).fate), (Fate.IDENTICAL, Fate.REPLACED))
         self.check_consistent()
 
     def test_replaced(self) -> None:
