@@ -9,8 +9,9 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, Protocol, TypeVar
 
@@ -208,21 +209,50 @@ class Pool:
         _join(self._threads, deadline)
 
 
+class _Expected:
+    """How many jobs are on their way to the writer in threads of another pool."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition(threading.Lock())
+        self._count = 0
+
+    @contextmanager
+    def one_more(self) -> Iterator[None]:
+        """One is on its way during the block, which ends when it is queued, or will not come."""
+        with self._changed:
+            self._count += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._count -= 1
+                if not self._count:
+                    self._changed.notify()
+
+    def wait(self, seconds: float) -> None:
+        """Wait until none is on its way, or the time is over. For one thread at a time."""
+        if self._count:
+            with self._changed:
+                self._changed.wait_for(lambda: not self._count, seconds)
+
+
 class Writer:
     """One connection: all jobs waiting at that moment share a transaction. What one that fails did is undone alone.
 
     It has a thread of its own for jobs from the reactor. A job that another pool passes on is committed by that pool's thread,
     unless a commit is under way: whoever does that takes it along with the next group. So a lone instance needs one hop
-    less, and many share a commit.
+    less, and many share a commit. For those that are on their way a commit waits a little: one for all costs less than two.
     """
 
     LARGEST_GROUP = 256
+    HOLD_SECONDS = 0.0015
 
     def __init__(self, name: str, bound: int, completions: Completions, transactions: Transactions) -> None:
         self.name, self._bound = name, bound
         self._completions, self._transactions = completions, transactions
         self._jobs: deque[_Job] = deque()
         self._turn = threading.Lock()
+        self._expected = _Expected()
         self._bell: SimpleQueue[bool] = SimpleQueue()
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
 
@@ -238,9 +268,14 @@ class Writer:
         self._bell.put(True)
         return job.done
 
-    def pass_on(self, job: _Job) -> None:
-        """Take a job from another pool's thread, which commits it unless somebody is at it, and waits if too much is queued."""
-        self._jobs.append(job)
+    def pass_on(self, job: _Job, first: Callable[[], Callable[[Any], Any]]) -> None:
+        """Run `first` in the calling thread, one of another pool, and take the function that it returns as that of the job.
+
+        That thread commits it, too, unless somebody is at it, and waits if too much is queued.
+        """
+        with self._expected.one_more():
+            job.function = first()
+            self._jobs.append(job)
         if len(self._jobs) > self._bound:
             with self._turn:
                 self._commit_next()
@@ -254,6 +289,7 @@ class Writer:
         """Commit what is queued. Nothing is left behind: whoever holds the turn looks again after giving it up."""
         while self._jobs and self._turn.acquire(blocking=False):
             try:
+                self._expected.wait(self.HOLD_SECONDS)
                 self._commit_next()
             finally:
                 self._turn.release()
@@ -325,8 +361,7 @@ class Chain:
         return last.done
 
     def _run(self, last: _Job, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-        last.function = function(*arguments)
-        self._writer.pass_on(last)
+        self._writer.pass_on(last, partial(function, *arguments))
         return PASSED_ON
 
 

@@ -10,7 +10,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import TestCase
 
 from dicomd.model.status import Busy
-from dicomd.workers import Gate, Workers
+from dicomd.workers import Gate, Workers, Writer
 
 
 class Transactions:
@@ -101,6 +101,41 @@ class WorkersTests(TestCase):
                 with self.assertRaises(ValueError):
                     await jobs[1]
             self.assertEqual(len([what for group in self.transactions.groups for what in group]), count)
+
+    def chained(self, what: str, go_on: threading.Event, begun: threading.Event) -> Any:
+        """A chain whose first part tells that it has begun, and ends when it may."""
+
+        def first() -> Any:
+            begun.set()
+            go_on.wait(10)
+            return lambda connection: note(connection, what)
+
+        return self.workers.disk_then_write(first)
+
+    async def test_those_on_their_way(self) -> None:
+        """A commit waits for them, and takes them along; one whose first part fails is not waited for."""
+        self.patch(Writer, "HOLD_SECONDS", 60)
+        late, early, begun = threading.Event(), threading.Event(), threading.Event()
+        jobs = [self.chained("late", late, begun), self.chained("early", early, threading.Event())]
+        failing = self.workers.disk_then_write(lambda: (begun.wait(10) and early.set()) or 1 // 0)
+        with self.assertRaises(ZeroDivisionError):
+            await failing
+        self.assertEqual(self.transactions.groups, [])
+        late.set()
+        self.assertEqual([await job for job in jobs], ["late", "early"])
+        self.assertEqual([sorted(group) for group in self.transactions.groups], [["early", "late"]])
+
+    async def test_those_that_take_long(self) -> None:
+        """Are not waited for."""
+        late, early, begun = threading.Event(), threading.Event(), threading.Event()
+        self.addCleanup(late.set)
+        job = self.chained("late", late, begun)
+        await self.workers.read(lambda connection: begun.wait(10))
+        early.set()
+        self.assertEqual(await self.chained("early", early, threading.Event()), "early")
+        late.set()
+        self.assertEqual(await job, "late")
+        self.assertEqual(self.transactions.groups, [["early"], ["late"]])
 
     async def test_a_commit_that_fails(self) -> None:
         """Nothing of the group is durable: everybody hears it."""

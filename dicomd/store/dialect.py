@@ -229,13 +229,21 @@ class deadline:
 
 def begin(connection: Connection) -> None:
     """Begin a transaction that sees one state of the database."""
-    cursor(connection).execute("BEGIN")
+    _begin(connection, "BEGIN")
 
 
 def begin_writing(connection: Connection) -> None:
     """Begin a transaction that may write."""
     connection.info.pop("undone", None)
-    cursor(connection).execute("BEGIN IMMEDIATE")
+    _begin(connection, "BEGIN IMMEDIATE")
+
+
+def _begin(connection: Connection, statement: str) -> None:
+    """The driver gives up the interpreter's lock four times for a statement, but once for a script; that would end an open
+    transaction, though."""
+    if _is_open(connection):
+        raise sqlite3.OperationalError("a transaction is open already")
+    cursor(connection).executescript(statement)
 
 
 def commit(connection: Connection) -> None:
