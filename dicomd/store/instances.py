@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Any
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from ..model.identifiers import InstanceKey
@@ -40,6 +40,9 @@ class Fate(Enum):
     KEPT = "kept"
 
 
+_PLACE = ("file", "dataset_offset", "file_size", "digest", "stored_at", "sent_by")
+
+
 @frozen
 class Arrival:
     """An instance whose file is in place, for the index."""
@@ -52,6 +55,17 @@ class Arrival:
     digest: bytes
     stored_at: int
     sent_by: str = ""
+    # Its columns but for the rows above: made where it was received, not where all wait for a commit.
+    values: dict[str, Any] = field(init=False, eq=False, repr=False)
+
+    @values.default
+    def _values(self) -> dict[str, Any]:
+        values: dict[str, Any] = dict(self.header.values)
+        values["transfer_syntax_uid"] = self.transfer_syntax_uid
+        values["attributes"] = fragments.instance(values)
+        for name in _PLACE:
+            values[name] = getattr(self, name)
+        return values
 
 
 @frozen
@@ -65,8 +79,6 @@ class Admission:
 
 
 _IMAGE = (*hierarchy.names_of(Level.IMAGE), "transfer_syntax_uid")
-_PLACE = ("file", "dataset_offset", "file_size", "digest", "stored_at", "sent_by")
-
 
 _FIND_INSTANCE = Statement(
     select(
@@ -120,18 +132,7 @@ def _make_above(connection: Connection, arrival: Arrival) -> tuple[hierarchy.Stu
 
 
 def _insert_instance(connection: Connection, arrival: Arrival, study_row: int | None, series_row: int | None) -> int | None:
-    values = _instance_values(arrival)
-    values["study_row"], values["series_row"] = study_row, series_row
-    return _INSERT_INSTANCE.insert(connection, values)
-
-
-def _instance_values(arrival: Arrival) -> dict[str, Any]:
-    values: dict[str, Any] = dict(arrival.header.values)
-    values["transfer_syntax_uid"] = arrival.transfer_syntax_uid
-    values["attributes"] = fragments.instance(values)
-    for name in _PLACE:
-        values[name] = getattr(arrival, name)
-    return values
+    return _INSERT_INSTANCE.insert(connection, {**arrival.values, "study_row": study_row, "series_row": series_row})
 
 
 # The same SOP Instance UID again --------------------------------------------------------------------------------------------
@@ -188,7 +189,7 @@ def _replace(connection: Connection, arrival: Arrival, row: int, before: int) ->
 
     Where the old one gave the attributes of its study or series, the new one gives them now.
     """
-    values = {name: value for name, value in _instance_values(arrival).items() if name in instances.c}
+    values = {name: value for name, value in arrival.values.items() if name in instances.c}
     connection.execute(update(instances).where(instances.c.id == row).values(values))
     connection.execute(delete(prepared).where(prepared.c.instance_row == row))
     header = arrival.header
