@@ -35,6 +35,17 @@ class SendTests(SynchronousTestCase):
         send(self.transport, b"two")
         self.assertEqual(self.received(), b"onetwo")
 
+    def test_parts(self) -> None:
+        """One after the other, wherever the system stops taking them."""
+        for sizes in ((3, 0, 5), (3, 150_000), (150_000, 3), (100_000, 1, 90_000), (600_000, 2), ()):
+            parts = [bytes([65 + place]) * size for place, size in enumerate(sizes)]
+            send(self.transport, *parts)
+            arrived = self.received()
+            for _ in range(1000):
+                self.transport.doWrite()
+                arrived += self.received()
+            self.assertEqual(arrived, b"".join(parts), sizes)
+
     def test_order(self) -> None:
         """What the system does not take waits in the transport, and later data behind it."""
         data = b"".join(number.to_bytes(4, "big") for number in range(15_000))

@@ -222,7 +222,7 @@ class Door:
         self._log(request, response.status)
         if isinstance(body, bytes):
             bodiless = request.method == b"HEAD" or response.status in _BODILESS
-            send(request.channel.transport, head if bodiless else head + body)
+            send(request.channel.transport, head, *(() if bodiless else (body,)))
             request.finish()
             return None
         request.channel.write(head)
