@@ -210,11 +210,11 @@ class Pool:
 
 
 class _Expected:
-    """How many jobs are on their way to the writer in threads of another pool."""
+    """How many jobs are on their way to the writer in threads of another pool. Those once waited for in vain are slow."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition(threading.Lock())
-        self._count = 0
+        self._count = self._slow = 0
 
     @contextmanager
     def one_more(self) -> Iterator[None]:
@@ -226,14 +226,16 @@ class _Expected:
         finally:
             with self._changed:
                 self._count -= 1
-                if not self._count:
+                self._slow = min(self._slow, self._count)
+                if self._count == self._slow:
                     self._changed.notify()
 
     def wait(self, seconds: float) -> None:
-        """Wait until none is on its way, or the time is over. For one thread at a time."""
-        if self._count:
+        """Wait until none is on its way but slow ones, or the time is over. For one thread at a time."""
+        if self._count > self._slow:
             with self._changed:
-                self._changed.wait_for(lambda: not self._count, seconds)
+                if not self._changed.wait_for(lambda: self._count == self._slow, seconds):
+                    self._slow = self._count
 
 
 class Writer:
@@ -289,7 +291,8 @@ class Writer:
         """Commit what is queued. Nothing is left behind: whoever holds the turn looks again after giving it up."""
         while self._jobs and self._turn.acquire(blocking=False):
             try:
-                self._expected.wait(self.HOLD_SECONDS)
+                if len(self._jobs) < self.LARGEST_GROUP:
+                    self._expected.wait(self.HOLD_SECONDS)
                 self._commit_next()
             finally:
                 self._turn.release()

@@ -1,5 +1,6 @@
 """Maintenance commands: import, verify, reindex; what they say and their exit status."""
 
+import hashlib
 import io
 import os
 import sys
@@ -76,6 +77,26 @@ class ImportTests(CommandCase):
         self.assertEqual(await self.run_command("import", str(self.source)), 0)
         self.assertIn("3 held already", self.out.getvalue())
         self.assertEqual([path.stat().st_mtime_ns for path in self.held()], before)
+
+    async def test_index_of_an_earlier_release(self) -> None:
+        """Its SHA-256 digests tell what is held and what is sound; made anew, it has the newer kind."""
+        self.put(3)
+        await self.run_command("import", str(self.source))
+        archive = Archive(str(self.store))
+        archive.open()
+        with archive.index.batch() as connection:
+            for row in list(connection.execute(select(schema.instances)).mappings()):
+                content = (self.store / row["file"]).read_bytes()[row["dataset_offset"] :]
+                one = update(schema.instances).where(schema.instances.c.id == row["id"])
+                connection.execute(one.values(digest=hashlib.sha256(content).digest()))
+            connection.execute(update(schema.about).values(value="3"))
+        archive.close()
+        for command, sizes in (("import", {32}), ("verify", {32}), ("reindex", {33}), ("import", {33}), ("verify", {33})):
+            arguments = [str(self.source)] if command == "import" else []
+            self.assertEqual(await self.run_command(command, *arguments), 0)
+            if command != "reindex":
+                self.assertIn("3 held already" if command == "import" else "3 sound", self.out.getvalue())
+            self.assertEqual({len(row["digest"]) for row in self.rows(schema.instances)}, sizes, command)
 
     async def test_refused(self) -> None:
         """What is refused is named, the rest is stored, the exit status tells."""

@@ -57,7 +57,7 @@ class _Import:
 
     async def one(self, source: SourceFile) -> str:
         """Import one file, unless it is held already or no instance at all."""
-        probe = await self.workers.disk(sources.probe, source)
+        probe = await self.workers.disk(sources.probe, source, self.folder.digests)
         if probe is None:
             return "not DICOM"
         if await self.workers.read(instances.holds, self.folder, probe.sop_instance_uid, probe.digest):

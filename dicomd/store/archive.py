@@ -6,6 +6,7 @@ from pathlib import Path
 from attrs import define, field
 from sqlalchemy import Connection, delete, select
 
+from . import digests
 from .files import Folder
 from .index import FILE_NAME, Index
 from .recovery import IndexRecords
@@ -41,6 +42,7 @@ class Archive:
                 self.not_indexed = next(self.folder.files(), "") != ""
             else:
                 with self.index.batch() as connection:
+                    self.folder.digests = digests.kind_in(connection)
                     self._recover(connection)
         except BaseException:
             self.close()

@@ -5,6 +5,7 @@ Everything else in `store` is SQLAlchemy Core or plain SQL that PostgreSQL under
 
 import math
 import os
+import shutil
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,9 +26,11 @@ from ..model.status import Busy, ServiceError, Status, StorageFull
 
 __all__ = ["Statement", "begin", "commit", "create", "cursor", "failure", "insert", "rollback", "savepoint", "version"]
 
-# So many pages of the log make a checkpoint due, after which it is written from its beginning again.
-_LOG_PAGES = 2000
-_LOG_BYTES = 32 + _LOG_PAGES * (24 + 4096)
+# So many pages of the log make a checkpoint due, after which it is written from its beginning again; the transaction that
+# brings it there may be a large one.
+_LOG_PAGES, _LARGE_TRANSACTION = 2000, 500
+_MANY_LOGS = 20
+_LOG_BYTES = 32 + (_LOG_PAGES + _LARGE_TRANSACTION) * (24 + 4096)
 # Acknowledged means durable: with synchronous=FULL each commit is on the disk before it returns, in WAL mode too.
 _PRAGMAS = (
     "PRAGMA journal_mode=WAL",
@@ -52,14 +55,21 @@ def create(path: Path, *, read_only: bool = False) -> Engine:
 
 
 def reserve_log(path: Path) -> None:
-    """Give the log of an open database its full size: a commit that makes it longer costs two more writes and their waits.
+    """Give the log of an open database the size that it usually has: making it longer costs a commit two more writes and waits.
 
-    Whatever is behind the last frame means nothing to SQLite (https://www.sqlite.org/fileformat2.html, 4.4).
+    Whatever is behind the last frame means nothing to SQLite (https://www.sqlite.org/fileformat2.html, 4.4). Where space is
+    scarce, nothing is done.
     """
-    with suppress(OSError), open(f"{path}-wal", "ab") as log:
-        log.write(bytes(max(0, _LOG_BYTES - log.tell())))
-        log.flush()
-        os.fsync(log.fileno())
+    log = f"{os.path.realpath(path)}-wal"
+    with suppress(OSError):
+        descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        try:
+            missing = _LOG_BYTES - os.fstat(descriptor).st_size
+            if missing > 0 and shutil.disk_usage(log).free > _MANY_LOGS * _LOG_BYTES:
+                os.write(descriptor, bytes(missing))
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def copy(old: Path, new: Path) -> str:

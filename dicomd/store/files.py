@@ -27,6 +27,7 @@ from attrs import define, field, frozen
 
 from ..model.identifiers import InstanceKey
 from .allocation import move_elsewhere
+from .digests import Kind
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +78,8 @@ class Folder:
     """The store folder at `root`. Its methods block and may be called from several threads at once."""
 
     root: str
+    # The kind of digests that the index has.
+    digests: Kind = field(init=False, default=Kind.BLAKE3)
     _numbers: Iterator[int] = field(init=False, factory=count)
     # Folders known to be durable in their parents.
     _durable: set[str] = field(init=False, factory=set)

@@ -117,8 +117,8 @@ class Spool:
     def write(self, chunks: Sequence[bytes | memoryview]) -> None:
         """Append; the first call decides where the data set begins, so it must hold the whole File Meta Information."""
         if self._digester is None:
-            self._digester = Digester()
             chunks = self._begin(chunks)
+            self._digester = Digester(self.folder.digests)
         self._digester.update(chunks)
         self._append(chunks)
 
@@ -127,7 +127,8 @@ class Spool:
         check_room(self.folder, self.rules)
         data = b"".join(chunks)
         meta, rest = split(data, self.claim)
-        self._meta, head = head_of(data, meta, self.claim, identity(rest, meta))
+        uids = ("", "") if self.claim.is_bare else identity(rest, meta)
+        self._meta, head = head_of(data, meta, self.claim, uids)
         self.path, self._descriptor = self.folder.take_spool()
         self._append([head])
         return [rest]
@@ -166,7 +167,7 @@ class Spool:
         """A small instance in one go; nothing touches the disk before the header has been checked."""
         check_room(self.folder, self.rules)
         header, meta, head, dataset = self._read(chunks)
-        digester = Digester()
+        digester = Digester(self.folder.digests)
         digester.update(dataset)
         self.path, self._descriptor = self.folder.take_spool()
         self.size = write_through(self._descriptor, [head, *dataset])
@@ -268,7 +269,7 @@ def head_of(data: bytes | memoryview, meta: FileMeta, claim: Claim, uids: tuple[
     """The head of the file to write before a data set with these SOP Class and SOP Instance UIDs, and what it says.
 
     A sound head is kept but for its preamble, which could make the file something else as well (PS3.10 7.1). Where there is
-    none, one with parts missing, or one that names another instance than the data set, a new one is made.
+    none, one with parts missing, or one that names another instance than is known of the data set, a new one is made.
     """
     if claim.is_bare:
         head = claim.meta_bytes()
@@ -292,7 +293,8 @@ def identity(dataset: memoryview, meta: FileMeta) -> tuple[str, str]:
     found: dict[tuple[int, ...], str] = {}
     if meta.transfer_syntax_uid != DEFLATED:
         form = layout_of(meta.transfer_syntax_uid)
-        found = read_values(dataset, _IDENTITY, 0, explicit=form.explicit, little=form.little)
+        with contextlib.suppress(MalformedDataset):
+            found = read_values(dataset, _IDENTITY, 0, explicit=form.explicit, little=form.little)
     return _named(found.get((0x00080016,), ""), found.get((0x00080018,), ""), meta)
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 from ..model.identifiers import InstanceKey
 from ..model.keys import Level
 from ..model.status import InvalidRequest, ServiceError, Status
-from . import digests, fragments, hierarchy
+from . import fragments, hierarchy
 from .dialect import Statement
 from .files import Folder
 from .header import Header
@@ -148,7 +148,7 @@ def _admit_again(
     if file == arrival.file:
         # The file that was held is gone, so the new one could take its name.
         return _replaced(connection, arrival, found, Fate.RESTORED)
-    if _is_same(digest, arrival, folder):
+    if digest == arrival.digest:
         whole = folder is None or folder.is_whole(file, size)
         return Admission(Fate.IDENTICAL, row) if whole else _replaced(connection, arrival, found, Fate.RESTORED)
     if duplicates is Duplicates.KEEP:
@@ -156,12 +156,6 @@ def _admit_again(
     if duplicates is Duplicates.REJECT:
         raise ServiceError("the SOP Instance UID is held with other content", Status.DUPLICATE_SOP_INSTANCE)
     return _replaced(connection, arrival, found, Fate.REPLACED)
-
-
-def _is_same(held: bytes, arrival: Arrival, folder: Folder | None) -> bool:
-    if folder is None:
-        return held == arrival.digest
-    return digests.are_same(held, arrival.digest, folder.path(arrival.file), arrival.dataset_offset)
 
 
 def _replaced(connection: Connection, arrival: Arrival, found: Any, fate: Fate) -> Admission:

@@ -140,6 +140,7 @@ class Rebuild:
             self.folder.keep_spooled(IndexRecords(connection))
             for table in _FROM_FILES:
                 connection.execute(delete(table))
+            digests.begin_anew(connection)
 
     def add(self, connection: Connection, arrivals: Sequence[Arrival]) -> list[str]:
         """Write rows; what could not be, in a line each. Of two files of one instance the later one counts."""

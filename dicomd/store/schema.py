@@ -21,6 +21,7 @@ from sqlalchemy import (
     UniqueConstraint,
     desc,
     false,
+    select,
 )
 
 from ..model.keys import COLUMNS, Level
@@ -402,7 +403,9 @@ def _to_3(connection: Connection) -> None:
 
 
 def _to_4(connection: Connection) -> None:
-    """Digests of another kind are added to those that are there; an earlier release would find such files damaged."""
+    """Where instances have SHA-256 digests, those to come have them too; an earlier release does not know any other."""
+    if connection.scalar(select(instances.c.id).limit(1)) is not None:
+        connection.execute(about.insert().values(name="digests", value="SHA-256"))
 
 
 # From schema version N to N + 1.

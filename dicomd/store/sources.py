@@ -9,7 +9,7 @@ from attrs import frozen
 
 from ..model.status import ServiceError
 from ..wire.elements import file_meta
-from .digests import Digester
+from .digests import Digester, Kind
 from .incoming import identity
 
 _ZIP = ".zip"
@@ -73,8 +73,8 @@ def _of(path: str) -> Iterator[SourceFile]:
             yield SourceFile(info.filename, archive)
 
 
-def probe(source: SourceFile) -> Probe | None:
-    """Read a file through; None when it is not DICOM. Raises `OSError`."""
+def probe(source: SourceFile, kind: Kind) -> Probe | None:
+    """Read a file through, for a digest of that kind; None when it is not DICOM. Raises `OSError`."""
     with source.open() as file:
         head = file.read(_STEP)
         try:
@@ -82,7 +82,7 @@ def probe(source: SourceFile) -> Probe | None:
             _, sop_instance_uid = identity(memoryview(head)[meta.dataset_offset :], meta)
         except (ServiceError, IndexError):
             return None
-        digester = Digester()
+        digester = Digester(kind)
         digester.update((head[meta.dataset_offset :],))
         while chunk := file.read(_STEP):
             digester.update((chunk,))

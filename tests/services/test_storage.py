@@ -208,19 +208,31 @@ class DuplicateTests(StorageCase):
         self.assertEqual((again.status, again.fate, len(self.events)), (Status.SUCCESS, Fate.IDENTICAL, 1))
         self.check_consistent()
 
-    def test_digests_of_earlier_releases(self) -> None:
-        """A bare SHA-256: the same content is recognised, other content too, and the file is found sound."""
-        self.store(edited())
+    def sha_256(self, row: Any) -> bytes:
+        return hashlib.sha256((self.root / row["file"]).read_bytes()[row["dataset_offset"] :]).digest()
+
+    def test_index_of_an_earlier_release(self) -> None:
+        """It has SHA-256 digests, and goes on with them: content is recognised, large and small, and files are found sound."""
+        large = edited(SOPInstanceUID="1.2", PixelData=bytes(3 << 20), Rows=1024, Columns=1536)
+        for data in (edited(), large):
+            self.store(data)
         with self.archive.index.batch() as connection:
-            (row,) = connection.execute(select(schema.instances)).mappings()
-            content = (self.root / row["file"]).read_bytes()[row["dataset_offset"] :]
-            old = hashlib.sha256(content).digest()
-            connection.execute(update(schema.instances).values(digest=old))
-            (held,) = rebuild.held(connection, 0, 9)
-        self.assertEqual(held.digest, old)
-        self.assertEqual(rebuild.problem_of(self.archive.folder, held), "")
-        self.assertEqual((self.store(edited()).fate, self.store(edited(InstanceNumber=2)).fate), (Fate.IDENTICAL, Fate.REPLACED))
+            for row in list(connection.execute(select(schema.instances)).mappings()):
+                one = update(schema.instances).where(schema.instances.c.id == row["id"])
+                connection.execute(one.values(digest=self.sha_256(row)))
+            connection.execute(update(schema.about).values(value="3"))
+        self.restart()
+        self.assertEqual([self.store(data).fate for data in (edited(), large)], [Fate.IDENTICAL] * 2)
+        self.assertEqual(self.store(edited(InstanceNumber=2)).fate, Fate.REPLACED)
+        self.restart()
+        self.store(edited(SOPInstanceUID="1.3"))
         self.check_consistent()
+        self.assertEqual(
+            [row["digest"] for row in self.rows(schema.instances)], list(map(self.sha_256, self.rows(schema.instances)))
+        )
+        with self.archive.index.reader() as connection:
+            held = rebuild.held(connection, 0, 9)
+        self.assertEqual([rebuild.problem_of(self.archive.folder, each) for each in held], [""] * 3)
 
     def test_replaced(self) -> None:
         """Other content takes the place of the old, in the file, the row and the study's attributes."""

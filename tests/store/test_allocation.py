@@ -39,18 +39,32 @@ class MoveElsewhere(TestCase):
         self.assertEqual(("T" in before, "T" in self.flags()), (False, True))
         self.assertEqual(before.replace("-", ""), self.flags().replace("-", "").replace("T", ""))
 
+    def test_permissions(self) -> None:
+        """What an administrator has set is kept."""
+        self.flags()
+        self.folder.chmod(0o2700)
+        move_elsewhere(str(self.folder))
+        self.assertTrue(os.path.samestat(os.fstat(self.descriptor), self.folder.stat()))
+        self.assertEqual((self.folder.stat().st_mode & 0o7777, list(self.parent.iterdir())), (0o2700, [self.folder]))
+
     def test_not_empty(self) -> None:
         """What is inside may be the only name of something acknowledged."""
+        self.flags()
         (self.folder / "one").touch()
         move_elsewhere(str(self.folder))
         self.assertEqual(([*self.parent.iterdir()], [*self.folder.iterdir()]), ([self.folder], [self.folder / "one"]))
         self.assertTrue(os.path.samestat(os.fstat(self.descriptor), self.folder.stat()))
 
     def test_after_a_crash_on_the_way(self) -> None:
-        """The folder that was made goes; one that somebody uses does not."""
-        (self.parent / "spool-00000000").mkdir()
+        """The folder that was made goes; others stay, and are in nobody's way."""
+        self.flags()
+        others = [self.parent / name for name in ("spool-12345678", "spool-old")]
+        for folder in (self.parent / "spool-00000000", *others):
+            folder.mkdir()
+        (others[0] / "used").touch()
         move_elsewhere(str(self.folder))
-        self.assertEqual(list(self.parent.iterdir()), [self.folder])
+        self.assertEqual(sorted(self.parent.iterdir()), [self.folder, *others])
+        self.assertEqual(os.fstat(self.descriptor).st_nlink, 0)
 
     def test_file_system_that_knows_no_flags(self) -> None:
         """Nothing happens."""

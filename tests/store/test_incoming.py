@@ -101,6 +101,19 @@ class TakeTests(SpoolCase):
             self.assertEqual(Path(self.folder.path(part.file)).read_bytes(), Path(self.folder.path(whole.file)).read_bytes())
             self.assertEqual((part.file_size, part.digest), (whole.file_size, whole.digest))
 
+    def test_out_of_order(self) -> None:
+        """A bare data set whose pixels come first is taken, small and in pieces; so is a file."""
+        data = pydicom_file(MR).read_bytes()
+        meta = file_meta(data)
+        dataset = data[meta.dataset_offset :]
+        at = dataset.index(b"\xe0\x7f\x10\0OW")
+        end = at + 12 + int.from_bytes(dataset[at + 8 : at + 12], "little")
+        turned = dataset[at:end] + dataset[:at] + dataset[end:]
+        claim = Claim(meta.sop_class_uid, meta.sop_instance_uid, meta.transfer_syntax_uid)
+        for whole, claimed in ((turned, claim), (data[: meta.dataset_offset] + turned, None)):
+            small, large = self.take(whole, claimed), self.take_in_pieces(whole, claimed, 4000)
+            self.assertEqual((small.header, small.digest), (large.header, large.digest))
+
     def test_in_pieces_is_the_same(self) -> None:
         """A large instance leaves the same file, digest and header as a small one."""
         for path in shared_files("transfer-syntaxes"):
