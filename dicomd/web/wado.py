@@ -7,6 +7,7 @@ modules of their own.
 import hashlib
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 from attrs import define, field, frozen
@@ -37,6 +38,8 @@ REVALIDATED = ("Cache-Control", "private, no-cache")
 VARY = ("Vary", "Accept")
 # Small instances of one answer that are decoded at the same time: the one that is sent next, and one ahead.
 _AHEAD = 2
+# Stored transfer syntaxes, private ones among them, for which a plan remembers its options.
+_MOST_KNOWN = 100
 # Instances with what they are sent as: None means as they are stored.
 Opened = AsyncIterator[tuple[StoredInstance, Transcoded | None]]
 
@@ -60,6 +63,8 @@ class Plan:
                 (stored, *self.wanted.transfer_syntaxes) if self.offer == media.ZIP and not self.wanted.transfer_syntaxes else ()
             )
             listed = listed or syntaxes.of_instances(self.wanted, stored)
+            if len(self._options) >= _MOST_KNOWN:
+                self._options.clear()
             known = self._options[stored] = tuple(uid for uid in listed if uid == stored or _may_be_made(stored, uid))
         return known
 
@@ -110,14 +115,14 @@ class Wado:
 
     async def get(self, request: Any, study: str, series: str = "", instance: str = "") -> Response:
         """The instances, each in a transfer syntax that the client takes (PS3.18 8.7.3)."""
-        offers, accept = _offers(bool(instance)), transfer.accept(request)
-        plans = [Plan(*pair) for pair in accept.candidates(offers) if pair[0] != media.ZIP or pair[1].name == media.ZIP]
+        accept, single = transfer.accept(request), bool(instance)
+        plans = _plans(accept, single)
         if not plans and accept.choose((media.MULTIPART_OCTETS,)):
             # As PS3.18 once had it (Table 10.4.4-1): the bulk data of the resource.
             return await self._bulk_data(request, study, series, instance)
         if not plans:
-            raise NotAcceptable(f"this resource can be had as {' or '.join(offers)}")
-        return await self._planned(request, await self._retrieve.select(study, series, instance), plans, single=bool(instance))
+            raise NotAcceptable(f"this resource can be had as {' or '.join(_offers(single))}")
+        return await self._planned(request, await self._retrieve.select(study, series, instance), plans, single=single)
 
     async def by_uri(self, request: Any, study: str, series: str, instance: str, transfer_syntax_uid: str) -> Response:
         """Retrieve DICOM Instance by WADO-URI (PS3.18 9.4): the file itself; by default as Explicit VR Little Endian."""
@@ -289,6 +294,13 @@ class Wado:
 def _may_be_made(stored: str, uid: str) -> bool:
     """Implicit VR Little Endian is for the other door (PS3.18 8.7.3.5.1)."""
     return uid != IMPLICIT_LITTLE and conceivable(stored, uid)
+
+
+@lru_cache(maxsize=256)
+def _plans(accept: media.Accept, single: bool) -> tuple[Plan, ...]:
+    """In the order of preference. A ZIP archive is only for who names it."""
+    offered = accept.candidates(_offers(single))
+    return tuple(Plan(offer, wanted) for offer, wanted in offered if offer != media.ZIP or wanted.name == media.ZIP)
 
 
 def _offers(single: bool) -> tuple[str, ...]:
