@@ -5,10 +5,12 @@ import io
 import os
 import sys
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import Connection, insert, select, update
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -53,6 +55,15 @@ class CommandCase(TestCase):
         archive.close()
         return rows
 
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """The index in one transaction, as the server has it."""
+        archive = Archive(str(self.store))
+        archive.open()
+        with archive.index.batch() as connection:
+            yield connection
+        archive.close()
+
     def held(self) -> list[Path]:
         return sorted((self.store / "studies").rglob("*.dcm"))
 
@@ -82,15 +93,12 @@ class ImportTests(CommandCase):
         """Its SHA-256 digests tell what is held and what is sound; made anew, it has the newer kind."""
         self.put(3)
         await self.run_command("import", str(self.source))
-        archive = Archive(str(self.store))
-        archive.open()
-        with archive.index.batch() as connection:
+        with self.writing() as connection:
             for row in list(connection.execute(select(schema.instances)).mappings()):
                 content = (self.store / row["file"]).read_bytes()[row["dataset_offset"] :]
                 one = update(schema.instances).where(schema.instances.c.id == row["id"])
                 connection.execute(one.values(digest=hashlib.sha256(content).digest()))
             connection.execute(update(schema.about).values(value="3"))
-        archive.close()
         for command, sizes in (("import", {32}), ("verify", {32}), ("reindex", {33}), ("import", {33}), ("verify", {33})):
             arguments = [str(self.source)] if command == "import" else []
             self.assertEqual(await self.run_command(command, *arguments), 0)
@@ -166,11 +174,8 @@ class VerifyTests(CommandCase):
         """What the index says of itself is checked too."""
         self.put(2)
         await self.run_command("import", str(self.source))
-        archive = Archive(str(self.store))
-        archive.open()
-        with archive.index.batch() as connection:
+        with self.writing() as connection:
             connection.execute(update(schema.studies).values(instances_in_study=7))
-        archive.close()
         self.assertEqual(await self.run_command("verify"), 1)
         self.assertIn("number of its instances", self.out.getvalue())
 
@@ -210,11 +215,8 @@ class ReindexTests(CommandCase):
         """Work items and the like are carried over."""
         self.put(2)
         await self.run_command("import", str(self.source))
-        archive = Archive(str(self.store))
-        archive.open()
-        with archive.index.batch() as connection:
+        with self.writing() as connection:
             connection.execute(insert(schema.deleted_workitems).values(self.filled(schema.deleted_workitems)))
-        archive.close()
         self.assertEqual(await self.run_command("reindex"), 0)
         self.assertEqual(len(self.rows(schema.deleted_workitems)), 1)
         self.assertEqual(len(self.rows(schema.instances)), 2)

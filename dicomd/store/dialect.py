@@ -29,6 +29,7 @@ __all__ = ["Statement", "begin", "commit", "create", "cursor", "failure", "inser
 # So many pages of the log make a checkpoint due, after which it is written from its beginning again; the transaction that
 # brings it there may be a large one.
 _LOG_PAGES, _LARGE_TRANSACTION = 2000, 500
+# Where less than so many logs would find room, none is made beforehand.
 _MANY_LOGS = 20
 _LOG_BYTES = 32 + (_LOG_PAGES + _LARGE_TRANSACTION) * (24 + 4096)
 # Acknowledged means durable: with synchronous=FULL each commit is on the disk before it returns, in WAL mode too.

@@ -324,6 +324,9 @@ def file_meta(data: Buffer) -> FileMeta:
     claimed = actual_layout(data, start, _LAYOUTS[True, True])
     while position < end and bytes(data[position : position + 2]) == b"\x02\0":
         tag, _vr, offset, length = element_at(data, position, end, claimed)
+        if position == declared and tag <= found and all(texts[:3]):
+            # Broken senders have elements of this group in the data set too; there the group length decides.
+            break
         if length == UNDEFINED or tag < found:
             raise MalformedDataset(f"{name_of(tag)} is not in order", offending=(tag,))
         found, position = tag, offset + length

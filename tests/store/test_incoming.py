@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import pydicom
 from blake3 import blake3
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -100,6 +101,19 @@ class TakeTests(SpoolCase):
             self.assertEqual(synchronised, [] if most == len(data) else [part.file_size])
             self.assertEqual(Path(self.folder.path(part.file)).read_bytes(), Path(self.folder.path(whole.file)).read_bytes())
             self.assertEqual((part.file_size, part.digest), (whole.file_size, whole.digest))
+
+    def test_group_0002_in_the_data_set(self) -> None:
+        """What a broken sender puts there is kept, and the file can be read again as what was stored."""
+        data = pydicom_file(MR).read_bytes()
+        meta = file_meta(data)
+        claim = Claim(meta.sop_class_uid, meta.sop_instance_uid, meta.transfer_syntax_uid)
+        for stray in (b"\x02\0\x10\0UI\x02\x001\0", b"\x02\0\0\0UL\x04\0\0\0\0\0", b"\x02\0\x16\0AE\x02\0AB"):
+            arrival = self.take(stray + data[meta.dataset_offset :], claim)
+            again, header = read_file(self.folder.path(arrival.file))
+            self.assertEqual(header, arrival.header)
+            # What follows the head in order might as well belong to it.
+            self.assertEqual(again.dataset_offset, arrival.dataset_offset + (len(stray) if b"AE" in stray else 0))
+            self.assertEqual(pydicom.dcmread(self.folder.path(arrival.file)).SOPInstanceUID, meta.sop_instance_uid)
 
     def test_out_of_order(self) -> None:
         """A bare data set whose pixels come first is taken, small and in pieces; so is a file."""
